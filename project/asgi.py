@@ -1,0 +1,38 @@
+"""The ASGI application: HTTP to Django, WebSockets to realtime, and the server's own lifespan."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from channels.routing import ProtocolTypeRouter
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
+http_application = get_asgi_application()
+
+# Only now: consumers use models, which need Django set up.
+from realtime.routing import application as websocket_application  # noqa: E402
+from tasks_app import api  # noqa: E402
+
+
+async def lifespan(
+    _scope: dict[str, Any],
+    receive: Callable[[], Awaitable[dict[str, Any]]],
+    send: Callable[[dict[str, Any]], Awaitable[None]],
+) -> None:
+    """End what this process shares between requests; it opens by itself, on first use."""
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        else:
+            await api.shutdown()
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+
+
+application = ProtocolTypeRouter(
+    {"http": http_application, "websocket": websocket_application, "lifespan": lifespan}
+)

@@ -1,0 +1,145 @@
+"""One signed-in socket: what it may do, and the tasks it follows."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from realtime import auth
+from realtime.consumers.feed import Feed
+from realtime.domain import close_codes, limits, messages
+from realtime.domain.messages import (
+    ClientFrame,
+    FrameError,
+    TaskStop,
+    TaskSubscribe,
+    TaskUnsubscribe,
+    UserJoin,
+)
+from realtime.outbox import Outbox
+from realtime.scope import Message
+from tasks_app import api
+from tasks_app.errors import TaskNotFound
+
+Answer = dict[str, Any]
+
+
+class Session:
+    """One user's one connection. Every action reads the user's rights anew."""
+
+    def __init__(
+        self,
+        identity: auth.Identity,
+        credential: auth.Credential,
+        outbox: Outbox,
+        close: Callable[[int], None],
+    ) -> None:
+        self.id = secrets.token_urlsafe(16)
+        self.identity = identity
+        self.credential = credential
+        self._outbox = outbox
+        self._close = close
+        self._feeds: dict[str, Feed] = {}
+        self._actions: dict[type[ClientFrame], Callable[[Any], Awaitable[Answer]]] = {
+            UserJoin: self._join,
+            TaskSubscribe: self._subscribe,
+            TaskUnsubscribe: self._unsubscribe,
+            TaskStop: self._stop,
+        }
+
+    @property
+    def card(self) -> Answer:
+        return {"id": self.identity.user_id, "name": self.identity.name, "session_id": self.id}
+
+    def push(self, message: Message) -> None:
+        self._outbox.push(message)
+
+    async def handle(self, frame: ClientFrame, ack: int | None) -> None:
+        """Do what a frame asks for and answer it; raises FrameError or the engine's errors."""
+        answer = await self._actions[type(frame)](frame)
+        self.acknowledge(ack, answer)
+        if isinstance(frame, TaskSubscribe):
+            # After the acknowledgement, so that it comes before the first event.
+            self._feeds[frame.task_id].start(frame.last_event_id)
+
+    async def recheck(self, identity: auth.Identity | None) -> None:
+        """Close when the credential is no longer this user's; drop feeds that became forbidden."""
+        if identity is None or identity.user_id != self.identity.user_id:
+            self._close(close_codes.NOT_SIGNED_IN)
+            return
+        foreign = [feed for feed in self._feeds.values() if feed.owner_id != identity.user_id]
+        viewer = await auth.viewer(identity) if foreign else None
+        if viewer is not None and not viewer.can_view_all:
+            for feed in foreign:
+                await self._drop(feed.task_id)
+                feed.report("not_found", "You may no longer see this task.")
+
+    async def aclose(self) -> None:
+        for task_id in tuple(self._feeds):
+            await self._drop(task_id)
+
+    def acknowledge(self, ack: int | None, data: Answer) -> None:
+        if ack is not None:
+            self.push({"type": "websocket.send", "text": messages.encode("ack", data, ack)})
+
+    async def _viewer(self) -> api.Viewer:
+        viewer = await auth.viewer(self.identity)
+        if viewer is None:
+            raise FrameError(
+                "not_signed_in",
+                "Your account has been deactivated.",
+                close_code=close_codes.NOT_SIGNED_IN,
+            )
+        return viewer
+
+    async def _join(self, frame: UserJoin) -> Answer:
+        if frame.auth is not None:
+            identity = await auth.identify(auth.Token(frame.auth.token))
+            if identity is None:
+                raise FrameError(
+                    "not_signed_in", "This token is not valid; the socket stays yours."
+                )
+            if identity.user_id != self.identity.user_id:
+                raise FrameError("conflict", "This socket belongs to another user: open a new one.")
+        return self.card
+
+    async def _subscribe(self, frame: TaskSubscribe) -> Answer:
+        task = await self._visible(frame.task_id)
+        await self._drop(task.id)
+        if len(self._feeds) >= limits.MAX_SUBSCRIPTIONS:
+            raise FrameError(
+                "rate_limited",
+                f"At most {limits.MAX_SUBSCRIPTIONS} tasks are followed at once; unsubscribe one.",
+            )
+        self._feeds[task.id] = Feed(task.id, task.user_id, self._outbox, self._over)
+        return {"task_id": task.id}
+
+    async def _visible(self, task_id: str) -> api.Task:
+        viewer = await self._viewer()
+        for task in await api.summaries([task_id]):
+            if viewer.may_see(task.user_id):
+                return task
+        raise TaskNotFound
+
+    async def _unsubscribe(self, frame: TaskUnsubscribe) -> Answer:
+        await self._drop(frame.task_id)
+        return {"task_id": frame.task_id}
+
+    async def _stop(self, frame: TaskStop) -> Answer:
+        viewer = await self._viewer()
+        by = self.identity.name
+        if frame.task_id is not None:
+            task = await api.stop_task(frame.task_id, by=by, viewer=viewer)
+            return task.resource(with_result=False)
+        assert frame.item_id is not None  # noqa: S101 the schema demands one of the two
+        return {"task_ids": await api.stop_item(frame.item_id, by=by, viewer=viewer)}
+
+    async def _drop(self, task_id: str) -> None:
+        feed = self._feeds.pop(task_id, None)
+        if feed is not None:
+            await feed.aclose()
+
+    def _over(self, feed: Feed) -> None:
+        if self._feeds.get(feed.task_id) is feed:
+            del self._feeds[feed.task_id]

@@ -1,0 +1,152 @@
+"""One hub per process and event loop: which sockets are here, and what their users' rooms get.
+
+A room joins its Redis subscription when its first local socket comes and leaves it with the last.
+A message is encoded once and handed to each socket of the room in a plain loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Protocol
+from weakref import WeakKeyDictionary
+
+from realtime import auth
+from realtime.domain import close_codes
+from realtime.domain.limits import CLOSE_SECONDS, MAX_SOCKETS_BEFORE_SIGN_IN, RECHECK_SECONDS
+from realtime.rooms.user import UserRoom
+from realtime.scope import Message
+from realtime.server_adapter import Connection
+
+log = logging.getLogger(__name__)
+
+
+class Member(Protocol):
+    """A signed-in socket, as the hub sees it."""
+
+    identity: auth.Identity
+    credential: auth.Credential
+
+    def push(self, message: Message) -> None:
+        """Send a frame without waiting."""
+
+    async def recheck(self, identity: auth.Identity | None) -> None:
+        """Look at one's rights again; `identity` is whose the credential is at this moment."""
+
+
+class Socket(Protocol):
+    """An open connection, signed in or not."""
+
+    def close(self, code: int) -> None:
+        """Close with a code, without waiting."""
+
+
+class Hub:
+    """The open sockets of this process, and the rooms of the users who signed in on them."""
+
+    def __init__(self) -> None:
+        self._sockets: set[Socket] = set()
+        self._socket_left = asyncio.Event()
+        self._is_watching = False
+        self._is_stopping = False
+        self._members: set[Member] = set()
+        self._rooms: dict[str, UserRoom] = {}
+        self._rechecker: asyncio.Task[None] | None = None
+        self._before_sign_in = 0
+
+    @contextmanager
+    def holding(self, socket: Socket, connection: Connection) -> Iterator[None]:
+        """Know of an open socket while the block runs, and close it when the server shuts down."""
+        if not self._is_watching:
+            self._is_watching = True
+            connection.before_shutdown(self._shut_down)
+        self._sockets.add(socket)
+        try:
+            if self._is_stopping:
+                socket.close(close_codes.RESTARTING)
+            yield
+        finally:
+            self._sockets.discard(socket)
+            self._socket_left.set()
+
+    async def _shut_down(self) -> None:
+        self._is_stopping = True
+        for socket in tuple(self._sockets):
+            socket.close(close_codes.RESTARTING)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                while self._sockets:
+                    self._socket_left.clear()
+                    await self._socket_left.wait()
+
+    def admit(self) -> bool:
+        """Count a socket that has not signed in; False when there are too many of them."""
+        if self._before_sign_in >= MAX_SOCKETS_BEFORE_SIGN_IN:
+            return False
+        self._before_sign_in += 1
+        return True
+
+    def discharge(self) -> None:
+        """Count a socket out that `admit` let in: it has signed in, or gone."""
+        self._before_sign_in -= 1
+
+    async def join(self, member: Member) -> None:
+        """Add a socket to its user's room; raises StoreUnavailable when Redis does not answer."""
+        self._members.add(member)
+        if self._rechecker is None:
+            self._rechecker = asyncio.create_task(
+                self._recheck_for_ever(), name="signalbox-recheck"
+            )
+        user_id = member.identity.user_id
+        room = self._rooms.setdefault(user_id, UserRoom(user_id))
+        await room.join(member)
+
+    async def leave(self, member: Member) -> None:
+        """Take a socket out again, also one whose joining failed or was cancelled half-way."""
+        self._members.discard(member)
+        if not self._members and self._rechecker is not None:
+            self._rechecker.cancel()
+            self._rechecker = None
+        room = self._rooms.get(member.identity.user_id)
+        if room is None:
+            return
+        await room.leave(member)
+        # Somebody may have joined while the subscription was given up.
+        if room.is_empty and self._rooms.get(room.user_id) is room:
+            del self._rooms[room.user_id]
+
+    async def _recheck_for_ever(self) -> None:
+        """Look up every credential in use again, each once per round, however many sockets."""
+        while True:
+            await asyncio.sleep(RECHECK_SECONDS)
+            by_credential: dict[auth.Credential, list[Member]] = {}
+            for member in self._members:
+                by_credential.setdefault(member.credential, []).append(member)
+            for credential, members in by_credential.items():
+                try:
+                    await _recheck(credential, members)
+                except Exception:  # stay alive: without this task nobody is ever signed out
+                    log.exception("recheck_failed")
+
+
+async def _recheck(credential: auth.Credential, members: list[Member]) -> None:
+    try:
+        identity = await auth.identify(credential)
+    except auth.IdentityUnknown:
+        log.warning("recheck_skipped reason=database")
+        return
+    for member in members:
+        await member.recheck(identity)
+
+
+_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
+
+
+def hub() -> Hub:
+    """Return the running loop's hub, made on first use."""
+    loop = asyncio.get_running_loop()
+    if loop not in _by_loop:
+        _by_loop[loop] = Hub()
+    return _by_loop[loop]

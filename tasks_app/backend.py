@@ -1,0 +1,100 @@
+"""The engine as a backend of Django's Tasks API (`TASKS = {"default": {"BACKEND": …}}`)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, ParamSpec, TypeVar
+
+from django_tasks.backends.base import BaseTaskBackend
+from django_tasks.base import Task as DjangoTask
+from django_tasks.base import TaskError, TaskResult, TaskResultStatus
+from django_tasks.exceptions import TaskResultDoesNotExist
+from django_tasks.signals import task_enqueued
+
+from tasks_app.definition import TaskDefinition, adopted, definition_at
+from tasks_app.domain.records import Task
+from tasks_app.domain.states import TaskState
+from tasks_app.services import enqueue, inspect
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+STATUS = {
+    TaskState.SCHEDULED: TaskResultStatus.READY,
+    TaskState.QUEUED: TaskResultStatus.READY,
+    TaskState.RUNNING: TaskResultStatus.RUNNING,
+    TaskState.CANCELING: TaskResultStatus.RUNNING,
+    TaskState.SUCCEEDED: TaskResultStatus.SUCCESSFUL,
+    # Django knows no "canceled": the finer state is in the task resource.
+    TaskState.FAILED: TaskResultStatus.FAILED,
+    TaskState.CANCELED: TaskResultStatus.FAILED,
+    TaskState.LOST: TaskResultStatus.FAILED,
+}
+
+
+class SignalboxBackend(BaseTaskBackend):
+    """Runs tasks on Redis and `manage.py taskworker`; results can be read from any process."""
+
+    task_class = TaskDefinition
+    supports_defer = True
+    supports_async_task = True
+    supports_get_result = True
+    supports_priority = True
+
+    def enqueue(self, task: DjangoTask[P, T], args: Any, kwargs: Any) -> TaskResult[T]:
+        self.validate_task(task)
+        record = enqueue.enqueue_sync(adopted(task), args=args, kwargs=kwargs)
+        result = self._result(_with_arguments(record, args, kwargs), task)
+        task_enqueued.send(type(self), task_result=result)
+        return result
+
+    async def aenqueue(self, task: DjangoTask[P, T], args: Any, kwargs: Any) -> TaskResult[T]:
+        self.validate_task(task)
+        record = await enqueue.enqueue_task(adopted(task), args=args, kwargs=kwargs)
+        result = self._result(_with_arguments(record, args, kwargs), task)
+        await task_enqueued.asend(type(self), task_result=result)
+        return result
+
+    def get_result(self, result_id: str) -> TaskResult[Any]:
+        record = inspect.find_sync(result_id)
+        if record is None:
+            raise TaskResultDoesNotExist(result_id)
+        return self._result(record, definition_at(record.path))
+
+    async def aget_result(self, result_id: str) -> TaskResult[Any]:
+        record = await inspect.find(result_id)
+        if record is None:
+            raise TaskResultDoesNotExist(result_id)
+        return self._result(record, definition_at(record.path))
+
+    def _result(self, record: Task, task: DjangoTask[..., T]) -> TaskResult[T]:
+        result: TaskResult[T] = TaskResult(
+            task=task,
+            id=record.id,
+            status=STATUS[record.status],
+            enqueued_at=record.created_at,
+            started_at=record.started_at,
+            finished_at=record.finished_at,
+            last_attempted_at=record.started_at,
+            args=record.payload.get("args", []),
+            kwargs=record.payload.get("kwargs", {}),
+            backend=self.alias,
+            errors=_errors(record),
+            worker_ids=[record.instance] * record.attempts if record.instance else [],
+        )
+        # The package's own way of filling this private field of a frozen dataclass.
+        object.__setattr__(result, "_return_value", record.result)
+        return result
+
+
+def _with_arguments(record: Task, args: Any, kwargs: Any) -> Task:
+    """Return the new record with what it was enqueued with, which nobody has to read back."""
+    return replace(record, payload={"args": list(args), "kwargs": dict(kwargs)})
+
+
+def _errors(record: Task) -> list[TaskError]:
+    if record.status is TaskState.CANCELED:
+        return [TaskError(exception_class_path="asyncio.CancelledError", traceback="")]
+    if record.error is None:
+        return []
+    return [TaskError(exception_class_path="builtins.Exception", traceback=record.error["message"])]

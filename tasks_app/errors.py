@@ -1,0 +1,58 @@
+"""Everything the task engine refuses or reports; the docstring is the default message."""
+
+from __future__ import annotations
+
+
+class TasksError(Exception):
+    """The task engine refused the request."""
+
+    permanent = True  # whether the same request would be refused again
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip())
+
+
+class StoreUnavailable(TasksError):
+    """Redis does not answer; whether anything was changed is not certain. Try again in a moment."""
+
+    permanent = False
+
+
+class TaskNotFound(TasksError):
+    """There is no such task, or you may not see it."""
+
+
+class NotAllowed(TasksError):
+    """You may see this task but not act on it."""
+
+
+class AlreadyFinished(TasksError):
+    """The task has already finished; a finished task never changes."""
+
+
+class NoWorker(TasksError):
+    """No worker is alive to run the task. Start one with `manage.py taskworker`."""
+
+    permanent = False
+
+
+class PayloadTooLarge(TasksError):
+    """The task's arguments are larger than TASK_MAX_PAYLOAD_BYTES."""
+
+
+class InvalidTask(TasksError):
+    """The task cannot be enqueued as it is."""
+
+
+class InvalidName(TasksError):
+    """A lock or a dictionary cannot have this name."""
+
+
+class LockLost(TasksError):
+    """The lock expired, or somebody else has it: what it guarded must not go on."""
+
+    permanent = False
+
+
+class OutputOverflow(TasksError):
+    """The task produced output faster than Redis took it, beyond the buffer's limit."""

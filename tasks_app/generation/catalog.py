@@ -1,0 +1,170 @@
+"""All providers of this process and the models they offer, remembered for a few seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from tasks_app.generation.builtin import BuiltinProvider
+from tasks_app.generation.conf import ProviderConfig, provider_configs
+from tasks_app.generation.errors import ProviderError, UnknownModel
+from tasks_app.generation.openai_provider import OpenAIProvider
+from tasks_app.generation.providers import ModelInfo, Provider
+
+logger = logging.getLogger("signalbox.generation")
+
+FRESH_S = 10.0
+# A model that is not known, or a provider that failed, is asked about again after this.
+RECHECK_S = 1.0
+
+
+class Catalog:
+    """Knows which provider offers which model; belongs to one event loop.
+
+    A provider that is down keeps its last known models and does not hide the others. Where two
+    providers offer the same model id, the one configured first serves it.
+    """
+
+    def __init__(self, providers: Sequence[Provider]) -> None:
+        self._shelves = [_Shelf(provider) for provider in providers]
+        self._refreshed_at: float | None = None
+        self._refreshing: asyncio.Task[None] | None = None
+
+    async def models(self) -> list[ModelInfo]:
+        """Return every known model, each id once; a provider never reached adds none.
+
+        Raises the ProviderError when no provider at all could be asked so far.
+        """
+        if self._age() > (FRESH_S if self._by_id() else RECHECK_S):
+            await self._refresh()
+        if fault := self._fault_of_all():
+            raise fault
+        return list(self._by_id().values())
+
+    async def find(self, model_id: str) -> tuple[Provider, ModelInfo]:
+        """Return the model and who serves it.
+
+        Raises UnknownModel (also while some provider is down: its message says which were not
+        asked), or the ProviderError itself when no provider at all could be asked so far.
+        """
+        found = self._find(model_id)
+        if found is None and self._age() > RECHECK_S:
+            await self._refresh()
+            found = self._find(model_id)
+        elif self._age() > FRESH_S:
+            # What is known serves at once; a model that has gone is refused by its provider.
+            self._start_refresh()
+        if found is None:
+            raise self._not_found(model_id)
+        return found
+
+    async def aclose(self) -> None:
+        """Stop asking and close every provider's connections."""
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+            await asyncio.wait({self._refreshing})
+        for shelf in self._shelves:
+            await shelf.provider.aclose()
+
+    # --- the memory -----------------------------------------------------------------------------
+
+    def _age(self) -> float:
+        if self._refreshed_at is None:
+            return float("inf")
+        return asyncio.get_running_loop().time() - self._refreshed_at
+
+    def _find(self, model_id: str) -> tuple[Provider, ModelInfo] | None:
+        for shelf in self._shelves:
+            if model_id in shelf.models:
+                return shelf.provider, shelf.models[model_id]
+        return None
+
+    def _by_id(self) -> dict[str, ModelInfo]:
+        known: dict[str, ModelInfo] = {}
+        for shelf in self._shelves:
+            for model_id, model in shelf.models.items():
+                known.setdefault(model_id, model)
+        return known
+
+    def _not_found(self, model_id: str) -> UnknownModel | ProviderError:
+        if fault := self._fault_of_all():
+            return fault
+        silent = [shelf.provider.name for shelf in self._shelves if shelf.fault is not None]
+        note = f"Not reached at the moment: {', '.join(silent)}." if silent else ""
+        return UnknownModel(model_id, list(self._by_id()), note)
+
+    def _fault_of_all(self) -> ProviderError | None:
+        """Return the first provider's fault when all have one and no model is known."""
+        faults = [shelf.fault for shelf in self._shelves if shelf.fault is not None]
+        return faults[0] if len(faults) == len(self._shelves) and not self._by_id() else None
+
+    # --- asking the providers -------------------------------------------------------------------
+
+    async def _refresh(self) -> None:
+        # Shielded: the one refresh serves many callers and outlives any that is cancelled.
+        await asyncio.shield(self._start_refresh())
+
+    def _start_refresh(self) -> asyncio.Task[None]:
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.create_task(self._ask_all(), name="model catalog refresh")
+        return self._refreshing
+
+    async def _ask_all(self) -> None:
+        await asyncio.gather(*(shelf.ask() for shelf in self._shelves))
+        self._refreshed_at = asyncio.get_running_loop().time()
+
+
+class _Shelf:
+    """One provider, the models it last named, and why it could not be asked, if so."""
+
+    def __init__(self, provider: Provider) -> None:
+        self.provider = provider
+        self.models: dict[str, ModelInfo] = {}
+        self.fault: ProviderError | None = None
+
+    async def ask(self) -> None:
+        try:
+            listed = await self.provider.models()
+        except ProviderError as error:
+            logger.warning("provider_unavailable provider=%s error=%s", self.provider.name, error)
+            self.fault = error
+            return
+        self.fault = None
+        self.models = {}
+        for model in listed:
+            self.models.setdefault(model.id, model)
+
+
+_catalogs: dict[
+    asyncio.AbstractEventLoop, tuple[tuple[ProviderConfig, ...], Catalog, list[Catalog]]
+] = {}
+
+
+def get_catalog() -> Catalog:
+    """Return the running loop's catalog, built from the settings when it is first asked for.
+
+    Changed settings make a new one; calls under way keep the old one until `aclose_catalog`.
+    """
+    loop = asyncio.get_running_loop()
+    # A catalog holds on to its loop, so weak keys would not let the closed ones go.
+    for other in list(_catalogs):  # a copy: loops of other threads may come and go meanwhile
+        if other.is_closed():
+            _catalogs.pop(other, None)
+    configs = provider_configs()
+    known = _catalogs.get(loop)
+    if known is not None and known[0] == configs:
+        return known[1]
+    retired = [*known[2], known[1]] if known is not None else []
+    catalog = Catalog([OpenAIProvider(config) for config in configs] or [BuiltinProvider()])
+    _catalogs[loop] = (configs, catalog, retired)
+    return catalog
+
+
+async def aclose_catalog() -> None:
+    """Close the running loop's connections to providers; the next use builds them anew."""
+    known = _catalogs.pop(asyncio.get_running_loop(), None)
+    if known is None:
+        return
+    for catalog in [known[1], *known[2]]:
+        await catalog.aclose()

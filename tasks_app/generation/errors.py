@@ -1,0 +1,65 @@
+"""What generation refuses or reports; every message is safe to show to the user who asked."""
+
+from __future__ import annotations
+
+from tasks_app.errors import TasksError
+
+
+class GenerationError(TasksError):
+    """The request for generated text cannot be served."""
+
+    error_type = "generation_error"
+    permanent = True
+
+
+class InvalidRequest(GenerationError):
+    """The request's body has the wrong shape."""
+
+    error_type = "invalid_request"
+
+
+class UnknownModel(GenerationError):
+    """No provider offers the model that was asked for."""
+
+    error_type = "model_not_found"
+
+    def __init__(self, model_id: str, known: list[str], note: str = "") -> None:
+        self.model_id = model_id
+        self.known = known
+        super().__init__(_unknown_model(model_id, known, note))
+
+
+class ProviderError(GenerationError):
+    """An AI provider failed: `status` is its HTTP status, where it answered at all.
+
+    `permanent` says that trying again is pointless, `retry_after` how long it asks to wait.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        permanent: bool = False,
+        retry_after: float | None = None,
+        error_type: str = "provider_error",
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.permanent = permanent
+        self.retry_after = retry_after
+        self.error_type = error_type
+
+
+_SHOWN_MODELS = 20
+
+
+def _unknown_model(model_id: str, known: list[str], note: str) -> str:
+    shown = ", ".join(known[:_SHOWN_MODELS]) or "none"
+    more = len(known) - _SHOWN_MODELS
+    parts = [
+        f"There is no model {model_id[:200]!r}.",
+        f"Known models: {shown}{f' and {more} more' if more > 0 else ''}.",
+        note,
+    ]
+    return " ".join(part for part in parts if part)

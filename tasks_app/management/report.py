@@ -1,0 +1,154 @@
+"""Words tasks for people and programs: the tables, lists and JSON of `manage.py tasks`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.core.management.color import Style
+
+from tasks_app.api import Output, Page, Task, TaskState
+from tasks_app.domain.spans import age, duration, words
+from tasks_app.services.owners import usernames
+from tasks_app.terminal import bar, facts, safe, safe_text, shortened, table
+
+HEADS = ("ID", "STATE", "NAME", "QUEUE", "ITEM", "WHO", "PROGRESS", "ATTEMPTS", "AGE", "RAN")
+LONGEST_CELL = 32
+SIGNALS = {
+    TaskState.RUNNING: "SUCCESS",
+    TaskState.SCHEDULED: "WARNING",
+    TaskState.QUEUED: "WARNING",
+    TaskState.CANCELING: "WARNING",
+    TaskState.FAILED: "ERROR",
+    TaskState.LOST: "ERROR",
+}
+
+
+def task_table(tasks: Sequence[Task], style: Style) -> list[str]:
+    if not tasks:
+        return ["No tasks."]
+    names = usernames(task.user_id for task in tasks)
+    return table(HEADS, [_row(task, names) for task in tasks], _painter(style))
+
+
+def _row(task: Task, names: dict[str, str]) -> tuple[str, ...]:
+    user_id = task.user_id or ""
+    return (
+        task.id,
+        task.status.value,
+        shortened(task.name, LONGEST_CELL),
+        task.queue,
+        shortened(task.item_id or "", LONGEST_CELL),
+        names.get(user_id, user_id),
+        "" if task.progress is None else f"{task.progress:.0%}",
+        str(task.attempts),
+        words(age(task)),
+        words(duration(task)),
+    )
+
+
+def _painter(style: Style) -> Callable[[str], str]:
+    def paint(cell: str) -> str:
+        role = SIGNALS.get(TaskState(cell.strip()))
+        return getattr(style, role)(cell) if role else cell
+
+    return paint
+
+
+def details(task: Task, output: Output) -> list[str]:
+    """Return what is known of a task: facts, the reason of a failure first, then the long parts."""
+    user_id = task.user_id or ""
+    lines = facts(
+        [
+            ("task", task.id),
+            ("state", task.status.value),
+            ("error", _error(task)),
+            ("stopped by", _stopper(task)),
+            ("name", task.name),
+            ("queue", task.queue),
+            ("priority", str(task.priority) if task.priority else ""),
+            ("item", task.item_id or ""),
+            ("who", usernames([user_id]).get(user_id, user_id)),
+            ("progress", "" if task.progress is None else f"{bar(task.progress)}  {task.message}"),
+            ("attempts", str(task.attempts)),
+            ("worker", task.instance or ""),
+            ("enqueued", _moment(task.created_at)),
+            ("due", _moment(task.run_after)),
+            ("started", _moment(task.started_at)),
+            ("finished", _moment(task.finished_at)),
+            ("ran", words(duration(task))),
+            ("parent", task.parent_id or ""),
+            ("retried from", task.retried_from or ""),
+        ]
+    )
+    lines += _part("arguments", json.dumps(task.payload, ensure_ascii=False, indent=2))
+    if output.text:
+        whole = "" if output.is_whole else f" (the end of {output.size} bytes)"
+        lines += _part(f"output{whole}", output.text)
+    if task.result is not None:
+        lines += _part("result", json.dumps(task.result, ensure_ascii=False, indent=2))
+    return lines
+
+
+def _part(head: str, text: str) -> list[str]:
+    return ["", f"{head}:", *(f"  {line}".rstrip() for line in safe_text(text).split("\n"))]
+
+
+def _moment(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S.%f}"[:-3] + " UTC" if moment else ""
+
+
+def _error(task: Task) -> str:
+    return f"{task.error.get('message')} ({task.error.get('type')})" if task.error else ""
+
+
+def _stopper(task: Task) -> str:
+    return f"{task.stopped_by} ({task.reason})" if task.stopped_by else ""
+
+
+def end(task: Task) -> str:
+    """Return one sentence about how the task ended, or that it has not."""
+    head = f"The task {task.id}"
+    ran = f" after {words(duration(task))}" if task.started_at else ""
+    match task.status:
+        case TaskState.SUCCEEDED:
+            return f"{head} succeeded{ran}."
+        case TaskState.FAILED:
+            return safe(f"{head} failed{ran}: {_error(task)}")
+        case TaskState.CANCELED:
+            return safe(f"{head} was stopped{ran} by {_stopper(task) or 'somebody'}.")
+        case TaskState.LOST:
+            return f"{head} was lost{ran}: the process that ran it ended."
+    return f"{head} has not finished yet: it is {task.status.value}."
+
+
+def stopped(task: Task) -> str:
+    """Return one sentence about what a stop achieved."""
+    if task.status is TaskState.CANCELED:
+        return f"The task {task.id} is stopped."
+    if task.is_finished:
+        return end(task)
+    return f"The task {task.id} was told to stop; its worker has not confirmed it yet."
+
+
+def task_json(task: Task) -> str:
+    return _json(task.resource())
+
+
+def tasks_json(tasks: Sequence[Task]) -> str:
+    return _json({"tasks": [task.resource() for task in tasks]})
+
+
+def page_json(page: Page) -> str:
+    tasks = [task.resource(with_result=False) for task in page.tasks]
+    return _json({"tasks": tasks, "next_cursor": page.next_cursor})
+
+
+def details_json(task: Task, output: Output) -> str:
+    return _json({**task.resource(), "arguments": task.payload, "output": output.text})
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,60 @@
+"""What must outlive Redis, and the face that tasks have towards Django's permissions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import models
+
+from tasks_app.domain import records
+
+if TYPE_CHECKING:
+    from tasks_app.services.browse import Output
+
+
+class ApiToken(models.Model):
+    """A bearer token of a user: only its hash is stored, and the prefix that lists show."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="api_tokens"
+    )
+    name = models.CharField(max_length=100, blank=True, default="")
+    prefix = models.CharField(max_length=8, unique=True, editable=False)
+    hash = models.CharField(max_length=64, unique=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name = "API token"
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"{self.prefix}… {self.name}".rstrip()
+
+
+class NoRows(models.Manager["Task"]):
+    """Answers every query with nothing: whoever walks all models (dumpdata) finds no table."""
+
+    def get_queryset(self) -> models.QuerySet[Task]:
+        return super().get_queryset().none()
+
+
+class Task(models.Model):
+    """A task as permissions and the admin see it: it has no table, tasks live in Redis."""
+
+    id = models.CharField(max_length=64, primary_key=True)
+
+    objects = NoRows()
+
+    # What Redis says, the owner's name and the text so far: set by whoever makes the instance.
+    record: records.Task
+    owner: str
+    output: Output
+
+    class Meta:
+        managed = False
+        default_permissions = ("view", "change", "delete")
+
+    def __str__(self) -> str:
+        return str(self.pk)

@@ -1,0 +1,190 @@
+"""Tasks that live as long as the client that waits for them: enqueued, watched, left."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import logging
+from collections.abc import AsyncGenerator
+from typing import Any, Final
+
+from tasks_app import api
+from tasks_app.definition import TaskDefinition
+from tasks_app.errors import (
+    AlreadyFinished,
+    NoWorker,
+    StoreUnavailable,
+    TaskNotFound,
+    TasksError,
+)
+from tasks_app.rest.errors import ApiError
+
+log = logging.getLogger("signalbox.rest")
+
+# A little less than the contract's 3 s, within which the client is to have its answer.
+CHECK_SECONDS = 2.8
+LONGEST_CALL_SECONDS = 3600.0
+LEAVE_SECONDS = 2.0  # so long is the first try of a stop waited for
+LEAVE_TRIES = 120
+
+_leaving: set[asyncio.Task[None]] = set()  # stops under way, owned here until they are done
+_attended: set[str] = set()  # ids of the tasks whose clients wait in this process
+
+
+async def enqueue(definition: TaskDefinition[..., Any], body: Any, ask: api.Ask) -> api.Task:
+    """Enqueue a task for a waiting client; should the client go meanwhile, it is stopped."""
+    enqueuing = asyncio.create_task(
+        api.enqueue_task(definition, kwargs={"body": body}, ask=ask), name="enqueue"
+    )
+    try:
+        task = await asyncio.shield(enqueuing)
+    except asyncio.CancelledError:
+        _keep(asyncio.create_task(_leave_enqueued(enqueuing), name="leave enqueued task"))
+        raise
+    _attended.add(task.id)
+    return task
+
+
+async def until_end(task: api.Task) -> api.Task:
+    """Return the task once it has finished; if this is left in any other way, it is stopped.
+
+    Raises NoWorker when nobody claims it, StoreUnavailable, TaskNotFound.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + LONGEST_CALL_SECONDS
+    seen, reason = task, "client_gone"
+    try:
+        while not seen.is_finished:
+            seen = await api.wait_task(task.id, CHECK_SECONDS)
+            await ensure_served(seen)
+            if loop.time() > deadline:
+                raise took_too_long()
+    except (NoWorker, ApiError) as error:
+        reason = reason_of(error)
+        raise
+    finally:
+        if seen.is_finished:
+            release(task.id)
+        else:
+            await leave(task.id, reason)
+    return seen
+
+
+async def ensure_served(task: api.Task) -> None:
+    """Raise NoWorker when nobody is there who will claim the task, or go on with it."""
+    if task.is_finished:
+        return
+    if not await api.workers_alive():
+        raise NoWorker
+    is_waiting = task.status in {api.TaskState.SCHEDULED, api.TaskState.QUEUED}
+    if is_waiting and task.created_at and not await api.workers_heard_since(task.created_at):
+        raise NoWorker
+
+
+def took_too_long() -> ApiError:
+    detail = (
+        f"The task did not finish within {LONGEST_CALL_SECONDS:g} s and was stopped. "
+        "Use `Prefer: respond-async` for work that takes so long."
+    )
+    return ApiError(503, detail, error_type="timeout", headers={"Retry-After": "60"})
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the reason with which a task is stopped when its client is answered so."""
+    if isinstance(error, NoWorker):
+        return "no_worker"
+    if isinstance(error, ApiError) and error.error_type == "timeout":
+        return "timeout"
+    return "client_gone"
+
+
+def release(task_id: str) -> None:
+    """Note that the task has ended: nobody needs to stop it any more."""
+    _attended.discard(task_id)
+
+
+async def leave(task_id: str, reason: str = "client_gone") -> None:
+    """Stop a task that nobody waits for any more; survives the cancellation of its caller.
+
+    Waits for the first try; where Redis did not take it, further tries go on behind.
+    """
+    tried = asyncio.Event()
+    _keep(asyncio.create_task(_stop(task_id, reason, tried), name=f"leave {task_id}"))
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LEAVE_SECONDS):
+            await tried.wait()
+
+
+async def _leave_enqueued(enqueuing: asyncio.Task[api.Task]) -> None:
+    await asyncio.wait({enqueuing})
+    if not enqueuing.cancelled() and enqueuing.exception() is None:
+        await _stop(enqueuing.result().id, "client_gone", asyncio.Event())
+
+
+async def _stop(task_id: str, reason: str, tried: asyncio.Event) -> None:
+    for _ in range(LEAVE_TRIES):
+        try:
+            await api.stop_task(task_id, by="system", reason=reason)
+        except StoreUnavailable:
+            tried.set()
+            await asyncio.sleep(1.0)
+            continue
+        except (TaskNotFound, AlreadyFinished):
+            pass
+        else:
+            log.info("task_left task_id=%s reason=%s", task_id, reason)
+        tried.set()
+        release(task_id)
+        return
+    log.error("task_left_running task_id=%s reason=%s: Redis did not answer", task_id, reason)
+
+
+@atexit.register
+def _leave_all() -> None:
+    """Stop what clients still waited for when the server ended: some servers cancel no request."""
+    for task_id in tuple(_attended):
+        try:
+            api.stop_task_sync(task_id, by="system", reason="client_gone")
+        except TasksError:
+            return  # Redis is away as well
+
+
+def _keep(task: asyncio.Task[None]) -> asyncio.Task[None]:
+    _leaving.add(task)
+    task.add_done_callback(_leaving.discard)
+    return task
+
+
+class Ended:
+    """What a follower returns after the last event."""
+
+
+ENDED: Final = Ended()
+
+
+class Follower:
+    """A task's events, one at a time, with a limit to each wait that loses none of them."""
+
+    def __init__(self, task_id: str, last_event_id: str | None = None) -> None:
+        self._events: AsyncGenerator[api.Event] = api.follow(task_id, last_event_id)
+        self._pending: asyncio.Task[api.Event | Ended] | None = None
+
+    async def next(self, within: float) -> api.Event | Ended | None:
+        """Return the next event, ENDED after the last, None when none came in time."""
+        if self._pending is None:
+            self._pending = asyncio.create_task(self._advance(), name="next event")
+        done, _ = await asyncio.wait({self._pending}, timeout=within)
+        if not done:
+            return None
+        arrived, self._pending = self._pending, None
+        return arrived.result()
+
+    async def aclose(self) -> None:
+        """End the subscription."""
+        if self._pending is not None:
+            await api.end_owned(self._pending)
+        await self._events.aclose()
+
+    async def _advance(self) -> api.Event | Ended:
+        return await anext(self._events, ENDED)

@@ -1,0 +1,26 @@
+-- Appends what an attempt put out since the last time: events, text for snapshots, progress.
+-- KEYS  1 prefix
+-- ARGV  1 id · 2 lease token · 3 number of this flush within the attempt · 4 text to append
+--       5 progress ('' = unchanged) · 6 message · 7… pairs of event type and JSON data
+-- RETURN 1 written (or written before: a repeated flush changes nothing) · 0 the lease is not ours
+local id, token, flush = ARGV[1], ARGV[2], tonumber(ARGV[3])
+
+local function write()
+  local task = key('task', id)
+  local f = redis.call('HMGET', task, 'token', 'flushed', 'user')
+  if f[1] ~= token then return 0 end
+  if (tonumber(f[2]) or 0) >= flush then return 1 end
+  redis.call('HSET', task, 'flushed', flush)
+  if ARGV[4] ~= '' then
+    redis.call('APPEND', key('text', id), ARGV[4])
+    redis.call('HSET', task, 'streamed', 1)
+  end
+  for index = 7, #ARGV, 2 do append(id, ARGV[index], ARGV[index + 1]) end
+  if ARGV[5] ~= '' then
+    redis.call('HSET', task, 'progress', ARGV[5], 'message', ARGV[6])
+    hint(id, f[3])
+  end
+  return 1
+end
+
+return guarded(id, write) or 0

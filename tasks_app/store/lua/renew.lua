@@ -1,0 +1,19 @@
+-- A worker's heartbeat: it is alive, and its leases go on.
+-- KEYS  1 prefix
+-- ARGV  1 instance · 2 lease (ms) · 3… pairs of task id and lease token
+-- RETURN one code per pair: 1 renewed · 2 renewed, a stop is requested · 0 the lease is lost
+local lease = tonumber(ARGV[2])
+redis.call('ZADD', key('workers'), now, ARGV[1])
+
+local function renew(id, token)
+  local f = redis.call('HMGET', key('task', id), 'token', 'status')
+  if f[1] ~= token then return 0 end
+  redis.call('ZADD', key('running'), now + lease, id)
+  return f[2] == 'canceling' and 2 or 1
+end
+
+local codes = {}
+for index = 3, #ARGV, 2 do
+  codes[#codes + 1] = guarded(ARGV[index], renew, ARGV[index + 1]) or 0
+end
+return codes

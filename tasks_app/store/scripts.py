@@ -1,0 +1,270 @@
+"""Loads the Lua scripts and gives each a typed builder: what is sent, and how its reply is read.
+
+A `Call` is built once and executed by the synchronous or the asynchronous runner (client.py), so
+there are no twins to keep in step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from functools import cache
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from tasks_app.domain.records import Claimed, NewTask
+from tasks_app.store.keys import NAMES
+
+T = TypeVar("T")
+LUA = Path(__file__).parent / "lua"
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One Lua file with the prelude in front of it, and the digest by which Redis knows it."""
+
+    name: str
+    source: str
+    sha: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One round trip's worth of work: a script or a plain command, and the reader of its reply."""
+
+    parse: Callable[[Any], T]
+    args: tuple[str | int | float, ...]
+    script: Script | None = None
+    # What a key of the wrong type counts as, so that one damaged record cannot stop a list.
+    damaged: Callable[[], T] | None = None
+
+
+class StopCode(IntEnum):
+    """What became of a stop request."""
+
+    MISSING = 0
+    CANCELED = 1
+    CANCELING = 2
+    FINISHED = 3
+
+
+class LeaseCode(IntEnum):
+    """What a heartbeat learned about a lease."""
+
+    LOST = 0
+    RENEWED = 1
+    STOP_REQUESTED = 2
+
+
+class SettleCode(IntEnum):
+    """What became of an attempt's end."""
+
+    REFUSED = 0
+    SETTLED = 1
+    OUTPUT_MISSING = 2
+
+
+class EnqueueCode(IntEnum):
+    """What became of an enqueue."""
+
+    ENQUEUED = 1
+    EXISTS = 2
+    NO_WORKER = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A claim's answer: Redis' clock, when the next scheduled task is due (both ms), attempts."""
+
+    now: int
+    next_due: int | None
+    attempts: list[Claimed]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A task's output so far, standing for every event up to `id`."""
+
+    id: str
+    status: str
+    attempt: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Events read from a stream: `snapshot` is set where the id asked for is not known any more."""
+
+    finished: bool
+    entries: list[tuple[str, str, str]]  # id, type, JSON data
+    snapshot: Snapshot | None = None
+
+
+SCRIPTS = (
+    "enqueue", "claim", "emit", "settle", "stop", "renew", "reap", "read", "prune",
+    "lock_acquire", "lock_renew", "lock_release", "mapping_replace",
+)  # fmt: skip
+
+
+def engine_scripts() -> list[Script]:
+    return [script(name) for name in SCRIPTS]
+
+
+@cache
+def script(name: str) -> Script:
+    names = ", ".join(f"{kind} = '{value}'" for kind, value in NAMES.items())
+    prelude = (LUA / "_prelude.lua").read_text()
+    body = (LUA / f"{name}.lua").read_text()
+    source = f"local NAME = {{ {names} }}\n{prelude}\n{body}"
+    # Redis names scripts by SHA-1; nothing secret hangs on it.
+    return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+def _ms(seconds: float) -> int:
+    return math.ceil(seconds * 1000)
+
+
+def _moment_ms(moment: datetime | None) -> int | str:
+    return "" if moment is None else int(moment.timestamp() * 1000)
+
+
+def enqueue(
+    prefix: str, task: NewTask, path: str, *, worker_within: float | None
+) -> Call[tuple[EnqueueCode, int, int]]:
+    """Build the call that creates a task; answers the code, its sequence number and Redis' ms."""
+    args = (
+        task.id, path, task.name, task.payload, task.queue, task.priority, task.item_id,
+        task.user_id, _moment_ms(task.run_after), "" if task.timeout is None else task.timeout,
+        "" if task.expires_in is None else _ms(task.expires_in), task.max_deliveries,
+        task.parent_id, task.retried_from, int(task.restartable),
+        "" if worker_within is None else _ms(worker_within),
+    )  # fmt: skip
+    return Call(
+        lambda r: (EnqueueCode(int(r[0])), int(r[1]), int(r[2])),
+        (prefix, *args),
+        script("enqueue"),
+    )
+
+
+def _claimed(row: Sequence[str]) -> Claimed:
+    return Claimed(
+        id=row[0],
+        path=row[1],
+        name=row[2],
+        payload=row[3],
+        token=row[4],
+        attempt=int(row[5]),
+        failures=int(row[6]),
+        item_id=row[7],
+        user_id=row[8],
+        timeout=float(row[9]) if row[9] else None,
+    )
+
+
+def claim(
+    prefix: str, *, instance: str, slots: int, lease: float, queues: Sequence[str], number: int = 0
+) -> Call[Claim]:
+    """Build the call that leases up to `slots` tasks for `lease` seconds.
+
+    Repeated with the same `number`, because no answer came, it answers what it had leased then.
+    """
+    return Call(
+        lambda r: Claim(
+            int(r[0]), int(float(r[1])) if r[1] else None, [_claimed(x) for x in r[2:]]
+        ),
+        (prefix, instance, slots, _ms(lease), number or os.urandom(8).hex(), *queues),
+        script("claim"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """Output of an attempt that is written together; `number` counts the attempt's flushes."""
+
+    number: int
+    text: str
+    progress: float | None
+    message: str
+    events: tuple[tuple[str, str], ...]  # type, JSON data
+
+
+def emit(prefix: str, *, task_id: str, token: str, flush: Flush) -> Call[bool]:
+    """Build the call that appends output; False means that the lease is not ours any more."""
+    progress = "" if flush.progress is None else flush.progress
+    pairs = [part for event in flush.events for part in event]
+    head = (task_id, token, flush.number, flush.text, progress, flush.message)
+    return Call(bool, (prefix, *head, *pairs), script("emit"))
+
+
+def settle(
+    prefix: str,
+    *,
+    task_id: str,
+    token: str,
+    outcome: str,
+    result: str = "",
+    error: str = "",
+    delay: float = 0.0,
+    flushed: int = 0,
+) -> Call[SettleCode]:
+    """Build the call that ends an attempt once its flush number `flushed` has been written."""
+    args = (task_id, token, outcome, result, error, _ms(delay), flushed)
+    return Call(lambda r: SettleCode(int(r)), (prefix, *args), script("settle"))
+
+
+def stop(
+    prefix: str, *, task_id: str, by: str, reason: str, with_item: bool = False
+) -> Call[StopCode]:
+    """Build the call that asks a task to stop; `with_item`: it may start nothing more for it."""
+    args = (task_id, by, reason, int(with_item))
+    return Call(lambda r: StopCode(int(r)), (prefix, *args), script("stop"))
+
+
+def renew(
+    prefix: str, *, instance: str, lease: float, leases: Sequence[tuple[str, str]]
+) -> Call[list[LeaseCode]]:
+    """Build the heartbeat of a worker; one code per lease, in their order."""
+    pairs = [part for lease_pair in leases for part in lease_pair]
+    return Call(
+        lambda r: [LeaseCode(int(code)) for code in r],
+        (prefix, instance, _ms(lease), *pairs),
+        script("renew"),
+    )
+
+
+def reap(prefix: str, *, lease: float, limit: int = 500) -> Call[list[tuple[str, str]]]:
+    """Build the call that settles expired leases; answers (task id, new status) pairs."""
+    return Call(
+        lambda r: list(zip(r[::2], r[1::2], strict=True)),
+        (prefix, _ms(lease), limit),
+        script("reap"),
+    )
+
+
+def prune(prefix: str, *, retention: float, limit: int = 500) -> Call[int]:
+    """Build the call that removes tasks finished more than `retention` seconds ago."""
+    return Call(int, (prefix, _ms(retention), limit), script("prune"))
+
+
+def _batch(reply: list[Any]) -> Batch | None:
+    if not int(reply[0]):
+        return None
+    finished = bool(int(reply[1]))
+    if int(reply[0]) == 1:
+        entries = []
+        for event_id, pairs in reply[2]:
+            fields = dict(zip(pairs[::2], pairs[1::2], strict=True))
+            entries.append((event_id, fields["t"], fields["d"]))
+        return Batch(finished, entries)
+    snapshot = Snapshot(reply[2] or "", reply[3], int(reply[4] or 0), reply[5])
+    return Batch(finished, [], snapshot)
+
+
+def read(prefix: str, *, task_id: str, last: str, limit: int = 500) -> Call[Batch | None]:
+    """Build the call that reads events after `last`; None when there is no such task."""
+    return Call(_batch, (prefix, task_id, last, limit), script("read"), damaged=lambda: None)

@@ -1,0 +1,75 @@
+"""One attempt in this process: its lease, output and asyncio task, and why it was cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from tasks_app.domain.records import Claimed
+from tasks_app.worker.output import Output
+
+
+class Ending(StrEnum):
+    """How an attempt ended, in the words of the settle script."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    RETRY = "retry"
+    RELEASE = "release"
+
+
+class Purpose(StrEnum):
+    """Why the worker cancelled an attempt."""
+
+    STOP = "stop"  # somebody asked for it: settles as canceled
+    RELEASE = "release"  # shutdown: handed back to its queue
+    LOST = "lost"  # the lease is another's: nothing may be written any more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What the worker writes at the end of an attempt; `delay` in seconds, before a retry."""
+
+    ending: Ending
+    result: str = ""
+    error: str = ""
+    delay: float = 0.0
+
+
+@dataclass(eq=False)
+class Attempt:
+    """A claimed task while this worker holds it."""
+
+    claimed: Claimed
+    output: Output
+    task: asyncio.Task[Outcome] | None = None
+    purpose: Purpose | None = None
+    outcome: Outcome | None = None
+    settled: bool = False
+    interrupted: bool = False  # a thread was asked to return, by whatever: it cannot be cancelled
+    held_until: float = 0.0  # monotonic: Redis refused its last write, so the next one waits
+    give_up: asyncio.TimerHandle | None = field(default=None, repr=False)
+    overdue: asyncio.TimerHandle | None = field(default=None, repr=False)
+
+    def due_in(self, now: float) -> float:
+        """Return the seconds until something about it may be written; infinity for nothing."""
+        if self.outcome is not None and (self.purpose is Purpose.LOST or not self.settled):
+            due = 0.0
+        else:
+            due = self.output.due_in(now)
+        return max(due, self.held_until - now)
+
+    def cancel(self, purpose: Purpose) -> None:
+        """Cancel the function once for each purpose; a stop outranks a release."""
+        if self.outcome is not None or self.purpose in {purpose, Purpose.LOST, Purpose.STOP}:
+            return
+        self.purpose = purpose
+        if self.task is not None:
+            self.task.cancel()
+
+    def cancel_later(self, delay: float, call: Callable[[Attempt], Any]) -> None:
+        self.give_up = asyncio.get_running_loop().call_later(delay, call, self)

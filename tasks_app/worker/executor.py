@@ -1,0 +1,165 @@
+"""Executes one attempt: the function, its time-out, its cancellation, its outcome; no Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import json
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from inspect import iscoroutinefunction
+from typing import Any
+
+from django.db import close_old_connections
+
+from tasks_app.conf import MAX_OUTPUT_BYTES
+from tasks_app.definition import TaskDefinition, resolve
+from tasks_app.domain import retry
+from tasks_app.domain.codec import dumps
+from tasks_app.domain.context import current_task_id
+from tasks_app.errors import InvalidTask
+from tasks_app.worker.attempt import Attempt, Ending, Outcome, Purpose
+from tasks_app.worker.context import TaskContext
+
+log = logging.getLogger(__name__)
+
+
+async def execute(attempt: Attempt, threads: ThreadPoolExecutor) -> Outcome:
+    """Run the attempt's function to its end and say how it ended.
+
+    Whatever the function raises becomes an outcome. A cancellation that nobody asked for (the
+    function raised it by itself) is a failure.
+    """
+    definition: TaskDefinition[..., Any] | None = None
+    current_task_id.set(attempt.claimed.id)
+    try:
+        definition = await resolve(attempt.claimed.path)
+        result = await _within_timeout(attempt, definition, threads)
+        return _succeeded(result)
+    except asyncio.CancelledError:
+        if attempt.purpose is None:
+            return failed({"type": "CancelledError", "message": "The task cancelled itself."})
+        return cancelled(attempt)
+    # User code may raise anything, even SystemExit, which would end the loop, or GeneratorExit;
+    # the worker goes on. (A real Ctrl-C comes by the loop's signal handler.)
+    except BaseException as error:  # noqa: BLE001
+        return _after_error(attempt, definition, error)
+
+
+def cancelled(attempt: Attempt) -> Outcome:
+    """Return the outcome of an attempt that this worker cancelled."""
+    released = attempt.purpose is Purpose.RELEASE
+    return Outcome(ending=Ending.RELEASE if released else Ending.CANCELED)
+
+
+async def _within_timeout(
+    attempt: Attempt, definition: TaskDefinition[..., Any], threads: ThreadPoolExecutor
+) -> Any:
+    payload = _arguments(attempt.claimed.payload)
+    args = [TaskContext(attempt), *payload[0]] if definition.takes_context else payload[0]
+    limit = attempt.claimed.timeout
+    scope = asyncio.timeout(limit)
+    try:
+        async with scope:
+            if iscoroutinefunction(definition.func):
+                result = await definition.func(*args, **payload[1])
+            else:
+                result = await _in_thread(attempt, threads, definition.func, args, payload[1])
+        if not scope.expired():  # else it swallowed its cancellation
+            return result
+    except TimeoutError as error:
+        if not scope.expired():
+            raise
+        raise too_late(limit) from error
+    raise too_late(limit)
+
+
+def too_late(limit: float | None) -> TimeoutError:
+    return TimeoutError(f"The task ran longer than its time-out of {limit or 0:g} s.")
+
+
+def _arguments(payload: str) -> tuple[list[Any], dict[str, Any]]:
+    try:
+        loaded = json.loads(payload)
+        return list(loaded["args"]), dict(loaded["kwargs"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise InvalidTask("The task's arguments in Redis are damaged.") from error
+
+
+async def _in_thread(
+    attempt: Attempt,
+    threads: ThreadPoolExecutor,
+    func: Callable[..., Any],
+    args: list[Any],
+    kwargs: dict[str, Any],
+) -> Any:
+    """Run a synchronous function in the pool; a cancellation waits until its thread returns.
+
+    A thread cannot be killed: it looks at `context.cancelled`. Until it returns it keeps its slot,
+    so that the same task never runs twice at once in this process. One that still waits for a
+    thread never starts.
+    """
+    context = contextvars.copy_context()
+    job = threads.submit(context.run, _with_fresh_database, func, args, kwargs)
+    future = asyncio.wrap_future(job)
+    interrupted: asyncio.CancelledError | None = None
+    while not future.done():
+        try:
+            await asyncio.wait({future})
+        except asyncio.CancelledError as error:
+            interrupted, attempt.interrupted = error, True
+            if job.cancel():
+                raise
+    if interrupted is not None:
+        future.exception()  # looked at, so that asyncio does not report it as forgotten
+        raise interrupted
+    return future.result()
+
+
+def _with_fresh_database(func: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
+    close_old_connections()
+    try:
+        return func(*args, **kwargs)
+    except StopIteration as error:  # no future can hold it: its waiter would wait for ever
+        raise RuntimeError("The task raised StopIteration.") from error
+    finally:
+        close_old_connections()
+
+
+def _succeeded(result: Any) -> Outcome:
+    try:
+        text = dumps(result)
+    except (TypeError, ValueError) as error:
+        return failed({"type": "InvalidResult", "message": f"The result is not JSON: {error}"})
+    if len(text.encode()) > MAX_OUTPUT_BYTES:
+        return failed(
+            {"type": "InvalidResult", "message": f"The result exceeds {MAX_OUTPUT_BYTES} bytes."}
+        )
+    return Outcome(ending=Ending.SUCCEEDED, result=text)
+
+
+def failed(error: dict[str, str]) -> Outcome:
+    return Outcome(ending=Ending.FAILED, error=dumps(error))
+
+
+def _after_error(
+    attempt: Attempt, definition: TaskDefinition[..., Any] | None, error: BaseException
+) -> Outcome:
+    claimed = attempt.claimed
+    described = retry.describe(error)
+    policy = definition.retry if definition is not None else None
+    if policy is not None and not retry.is_permanent(error):
+        delay = retry.delay(policy, claimed.failures + 1, retry_after=retry.retry_after(error))
+        if delay is not None:
+            log.warning(
+                "attempt_retried task_id=%s name=%s attempt=%s delay=%.2f error=%s",
+                claimed.id, claimed.name, claimed.attempt, delay, described["type"],
+            )  # fmt: skip
+            return Outcome(ending=Ending.RETRY, error=dumps(described), delay=delay)
+    log.warning(
+        "attempt_failed task_id=%s name=%s attempt=%s error=%s",
+        claimed.id, claimed.name, claimed.attempt, described["type"],
+        exc_info=not hasattr(error, "error_type"),
+    )  # fmt: skip
+    return failed(described)

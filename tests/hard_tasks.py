@@ -1,0 +1,88 @@
+"""Tasks that behave badly: what they raise, swallow and block must not hurt the worker."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+from tasks_app import Retry, task
+
+GO_ON = threading.Event()  # lets blocked threads return
+STARTED: list[str] = []
+
+
+@task
+async def raise_by_name(name: str) -> None:
+    raise {"GeneratorExit": GeneratorExit, "KeyboardInterrupt": KeyboardInterrupt,
+           "BaseException": BaseException, "SystemExit": SystemExit}[name]("odd")  # fmt: skip
+
+
+@task
+def raise_in_thread(name: str) -> None:
+    raise {"StopIteration": StopIteration, "KeyboardInterrupt": KeyboardInterrupt,
+           "SystemExit": SystemExit}[name]("odd")  # fmt: skip
+
+
+@task(timeout=0.05)
+async def swallow_time_out() -> str:
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        return "late"
+    return ""
+
+
+@task(timeout=0.05)
+async def ignore_time_out() -> None:
+    await ignore_everything_body()
+
+
+@task(takes_context=True)
+async def ignore_everything(context: Any) -> None:
+    context.token("deaf")
+    await ignore_everything_body()
+
+
+async def ignore_everything_body() -> None:
+    while not GO_ON.is_set():
+        try:
+            await asyncio.sleep(0.02)
+        except asyncio.CancelledError:
+            continue
+
+
+@task(takes_context=True, timeout=0.05, retry=Retry(max_attempts=1))
+def look_for_time_out(context: Any) -> str:
+    while not context.cancelled and not GO_ON.is_set():
+        GO_ON.wait(0.01)
+    return "seen"
+
+
+@task(takes_context=True)
+def hold_a_thread(context: Any) -> None:
+    STARTED.append(context.task_id)
+    context.token("held")
+    GO_ON.wait(60)
+
+
+@task(takes_context=True)
+async def emit_many(context: Any, count: int) -> int:
+    for number in range(count):
+        context.emit("number", number)
+    context.token("all")
+    context.progress(1.0)
+    return count
+
+
+@task(takes_context=True)
+async def breed_when_stopped(context: Any) -> None:
+    context.token("alive")
+    try:
+        await asyncio.Event().wait()
+    finally:
+        from tasks_app import api  # noqa: PLC0415 importing the API needs Django's apps
+
+        await asyncio.sleep(0.1)
+        for item in (context.item_id, "another"):
+            await api.enqueue_task(hold_a_thread, ask=api.Ask(item_id=item))
