@@ -11,6 +11,9 @@ const NEAR_PX = 32;
 export class StreamedText {
   length = 0;
   #isFollowing = true;
+  // The reader turned the wheel upwards, and the box has not moved yet.
+  #isLeaving = false;
+  #top = 0;
   #waiting = "";
   #frame = 0;
   /** @type {Text | null} */
@@ -29,6 +32,7 @@ export class StreamedText {
     this.#scroller = scroller;
     this.#follow = follow;
     scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+    scroller.addEventListener("wheel", (event) => this.#turned(event), { passive: true });
     follow.addEventListener("click", () => this.toEnd());
   }
 
@@ -57,6 +61,7 @@ export class StreamedText {
 
   toEnd() {
     this.#isFollowing = true;
+    this.#isLeaving = false;
     this.#follow.hidden = true;
     this.#scroller.scrollTop = this.#scroller.scrollHeight;
   }
@@ -83,8 +88,21 @@ export class StreamedText {
     else this.#follow.hidden = false;
   }
 
+  /**
+   * The wheel is heard before the box moves: text that arrives in between must not pull it back.
+   * @param {WheelEvent} event
+   */
+  #turned(event) {
+    if (event.deltaY >= 0 || this.#scroller.scrollTop <= 0) return;
+    this.#isLeaving = true;
+    this.#isFollowing = false;
+  }
+
   #scrolled() {
     const { scrollHeight, scrollTop, clientHeight } = this.#scroller;
+    if (scrollTop < this.#top) this.#isLeaving = false;
+    this.#top = scrollTop;
+    if (this.#isLeaving) return;
     this.#isFollowing = scrollHeight - scrollTop - clientHeight < NEAR_PX;
     if (this.#isFollowing) this.#follow.hidden = true;
   }
