@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar
 
+from asgiref.sync import sync_to_async
+from django.db import transaction
 from django_tasks.backends.base import BaseTaskBackend
 from django_tasks.base import Task as DjangoTask
 from django_tasks.base import TaskError, TaskResult, TaskResultStatus
@@ -12,9 +15,10 @@ from django_tasks.exceptions import TaskResultDoesNotExist
 from django_tasks.signals import task_enqueued
 
 from tasks_app.definition import TaskDefinition, adopted, definition_at
-from tasks_app.domain.records import Task
+from tasks_app.domain.records import NewTask, Task
 from tasks_app.domain.states import TaskState
 from tasks_app.services import enqueue, inspect
+from tasks_app.services.enqueue import Arguments
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -43,16 +47,45 @@ class SignalboxBackend(BaseTaskBackend):
 
     def enqueue(self, task: DjangoTask[P, T], args: Any, kwargs: Any) -> TaskResult[T]:
         self.validate_task(task)
-        record = enqueue.enqueue_sync(adopted(task), args=args, kwargs=kwargs)
-        result = self._result(_with_arguments(record, args, kwargs), task)
-        task_enqueued.send(type(self), task_result=result)
-        return result
+        definition = adopted(task)
+        new = enqueue.prepare(definition, args, kwargs)
+        if definition.enqueue_on_commit:
+            # Outside a transaction this runs at once.
+            transaction.on_commit(lambda: self._send_later(task, new, args, kwargs))
+            return self._result(_promised(new, args, kwargs), task)
+        return self._sent(task, enqueue.send_sync(new), args, kwargs)
 
     async def aenqueue(self, task: DjangoTask[P, T], args: Any, kwargs: Any) -> TaskResult[T]:
+        definition = adopted(task)
+        if definition.enqueue_on_commit:
+            # The transaction, if there is one, is that of the synchronous code around us.
+            return await sync_to_async(self.enqueue)(task, args, kwargs)
         self.validate_task(task)
-        record = await enqueue.enqueue_task(adopted(task), args=args, kwargs=kwargs)
+        record = await enqueue.enqueue_task(definition, args=args, kwargs=kwargs)
         result = self._result(_with_arguments(record, args, kwargs), task)
         await task_enqueued.asend(type(self), task_result=result)
+        return result
+
+    async def aenqueue_many(
+        self, task: DjangoTask[P, T], calls: Iterable[Arguments]
+    ) -> list[TaskResult[T]]:
+        self.validate_task(task)
+        pairs = list(calls)
+        records = await enqueue.enqueue_many(adopted(task), pairs)
+        results = [
+            self._result(_with_arguments(record, args, kwargs), task)
+            for record, (args, kwargs) in zip(records, pairs, strict=True)
+        ]
+        for result in results:
+            await task_enqueued.asend(type(self), task_result=result)
+        return results
+
+    def _send_later(self, task: DjangoTask[P, T], new: NewTask, args: Any, kwargs: Any) -> None:
+        self._sent(task, enqueue.send_sync(new), args, kwargs)
+
+    def _sent(self, task: DjangoTask[P, T], record: Task, args: Any, kwargs: Any) -> TaskResult[T]:
+        result = self._result(_with_arguments(record, args, kwargs), task)
+        task_enqueued.send(type(self), task_result=result)
         return result
 
     def get_result(self, result_id: str) -> TaskResult[Any]:
@@ -85,6 +118,14 @@ class SignalboxBackend(BaseTaskBackend):
         # The package's own way of filling this private field of a frozen dataclass.
         object.__setattr__(result, "_return_value", record.result)
         return result
+
+
+def _promised(new: NewTask, args: Any, kwargs: Any) -> Task:
+    """Return the task that will be enqueued at the commit, under the id that it will have."""
+    promised = Task(
+        id=new.id, name=new.name, queue=new.queue, status=TaskState.QUEUED, seq=0, path=new.path
+    )
+    return _with_arguments(promised, args, kwargs)
 
 
 def _with_arguments(record: Task, args: Any, kwargs: Any) -> Task:

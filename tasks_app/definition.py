@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
 from django_tasks.base import Task as DjangoTask
+from django_tasks.base import TaskResult
 from django_tasks.base import task as django_task
 
 from tasks_app.domain.retry import Retry
@@ -19,9 +20,13 @@ from tasks_app.errors import InvalidTask
 P = ParamSpec("P")
 T = TypeVar("T")
 
+LONGEST_NAME = 200  # characters
+POSITIVE = ("timeout", "expires_in", "max_deliveries", "debounce", "max_wait", "concurrency")
+NAMES = ("item_id", "debounce_key", "unique_key", "supersede_key", "concurrency_key")
+
 
 class TaskOptions(TypedDict, total=False):
-    """What `@task(…)` and `.using(…)` take; durations in seconds."""
+    """What `@task(…)` and `.using(…)` take; durations in seconds. See TaskDefinition."""
 
     priority: int
     queue_name: str
@@ -32,6 +37,15 @@ class TaskOptions(TypedDict, total=False):
     retry: Retry | None
     expires_in: float | None
     max_deliveries: int | None
+    debounce: float | None
+    max_wait: float | None
+    debounce_key: str
+    unique_key: str
+    supersede_key: str
+    concurrency_key: str
+    concurrency: int | None
+    enqueue_on_commit: bool
+    detached: bool
 
 
 class UsingOptions(TaskOptions, total=False):
@@ -46,6 +60,16 @@ class TaskDefinition(DjangoTask[P, T]):
 
     `timeout` limits one attempt; `expires_in` the wait before the first; `max_deliveries` how many
     workers may die of it (None: TASK_MAX_DELIVERIES). `retry` None: a failure is final.
+
+    `debounce`: the task waits so long; enqueued again meanwhile, the waiting task takes the new
+    arguments and waits anew, `max_wait` at most in all. `debounce_key` tells what counts as the
+    same (default: the item). `unique_key`: while a task of the key is unfinished, enqueueing
+    returns that one. `supersede_key`: enqueueing stops the key's unfinished task. These keys are
+    separate for each `user_id`. `concurrency`: at most so many tasks of `concurrency_key` (default:
+    of this definition) run at once, in all workers together.
+
+    `enqueue_on_commit`: within a database transaction, enqueued when that is committed.
+    `detached`: enqueued by a task, it is not its child, and not stopped with it.
     """
 
     item_id: str = ""
@@ -54,16 +78,32 @@ class TaskDefinition(DjangoTask[P, T]):
     retry: Retry | None = None
     expires_in: float | None = None
     max_deliveries: int | None = None
+    debounce: float | None = None
+    max_wait: float | None = None
+    debounce_key: str = ""
+    unique_key: str = ""
+    supersede_key: str = ""
+    concurrency_key: str = ""
+    concurrency: int | None = None
+    enqueue_on_commit: bool = False
+    detached: bool = False
 
     def __post_init__(self) -> None:
         # No zero-argument super(): a dataclass with slots is a new class, unknown to its __class__.
         DjangoTask.__post_init__(self)
-        for name in ("timeout", "expires_in", "max_deliveries"):
+        for name in POSITIVE:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise InvalidTask(f"{name} must be more than 0, not {value!r}.")
-        if len(self.item_id) > 200:  # noqa: PLR2004 the contract's limit
-            raise InvalidTask("item_id is at most 200 characters long.")
+        for name in NAMES:
+            if len(getattr(self, name)) > LONGEST_NAME:
+                raise InvalidTask(f"{name} is at most {LONGEST_NAME} characters long.")
+        if self.concurrency is not None and int(self.concurrency) != self.concurrency:
+            raise InvalidTask("concurrency is a whole number.")
+        if self.debounce is None and (self.max_wait is not None or self.debounce_key):
+            raise InvalidTask("max_wait and debounce_key need debounce, a number of seconds.")
+        if self.debounce is not None and (self.max_wait or self.debounce) < self.debounce:
+            raise InvalidTask("max_wait must not be less than debounce.")
 
     def using(self, **options: Unpack[UsingOptions]) -> TaskDefinition[P, T]:  # type: ignore[override] # wider
         """Return a copy with other options."""
@@ -73,6 +113,18 @@ class TaskDefinition(DjangoTask[P, T]):
         if unknown:
             raise InvalidTask(f"Unknown task options: {', '.join(sorted(unknown))}.")
         return replace(self, **options)
+
+    async def aenqueue_many(
+        self, calls: Iterable[tuple[Sequence[Any], Mapping[str, Any]]]
+    ) -> list[TaskResult[T]]:
+        """Enqueue a task for each `(args, kwargs)`, in few round trips; results in their order.
+
+        All arguments are checked first. Never waits for a commit. When Redis fails in the middle,
+        StoreUnavailable is raised and some of the tasks may have been enqueued.
+        """
+        backend: Any = self.get_backend()
+        results: list[TaskResult[T]] = await backend.aenqueue_many(self, calls)
+        return results
 
 
 @overload

@@ -84,5 +84,5 @@ async def breed_when_stopped(context: Any) -> None:
         from tasks_app import api  # noqa: PLC0415 importing the API needs Django's apps
 
         await asyncio.sleep(0.1)
-        for item in (context.item_id, "another"):
-            await api.enqueue_task(hold_a_thread, ask=api.Ask(item_id=item))
+        await api.enqueue_task(hold_a_thread, ask=api.Ask(item_id=context.item_id))
+        await api.enqueue_task(hold_a_thread.using(detached=True), ask=api.Ask(item_id="another"))

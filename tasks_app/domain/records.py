@@ -19,10 +19,12 @@ class NewTask:
     """A task as it is asked for, before the engine has given it its place.
 
     Durations are seconds; `run_after` is an aware moment; `payload` is the JSON text of
-    `{"args": […], "kwargs": {…}}`.
+    `{"args": […], "kwargs": {…}}`; `path` says where its definition is: "app.tasks.function".
+    The keys are complete: whoever builds the task has put its user and its path into them.
     """
 
     id: str
+    path: str
     name: str
     payload: str
     queue: str = "default"
@@ -35,6 +37,13 @@ class NewTask:
     max_deliveries: int = 3
     parent_id: str = ""
     retried_from: str = ""
+    debounce: float | None = None
+    max_wait: float | None = None
+    debounce_key: str = ""
+    unique_key: str = ""
+    supersede_key: str = ""
+    concurrency_key: str = ""
+    concurrency: int = 1
     # False: once output was sent, a failed or restarted attempt ends the task as failed
     # (a plain streamed HTTP answer cannot take a token back).
     restartable: bool = True

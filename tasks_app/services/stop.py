@@ -27,6 +27,7 @@ async def stop_task(
 ) -> Task:
     """Ask a task to stop and return it as it then is: canceled, or canceling until acknowledged.
 
+    What it has started, and what that has, is stopped with it (reason `parent`).
     `by` is a username or "system"; `wait` is how many seconds the acknowledgement is waited for.
     Raises TaskNotFound, NotAllowed, AlreadyFinished, StoreUnavailable.
     """
@@ -60,7 +61,7 @@ async def stop_item(
     """Stop all unfinished tasks of an item that the viewer may act on; answer their ids.
 
     Repeats until no task of the item is left that was not asked to stop. What the stopped tasks
-    still enqueue for the item, while they end, is canceled before it starts.
+    still enqueue while they end is their child, and canceled before it starts.
     """
     stopped: dict[str, None] = {}
     prefix = keys.current().prefix
@@ -69,9 +70,7 @@ async def stop_item(
         fresh = [i for i in await _actable(ids, viewer) if i not in stopped]
         if not fresh:
             break
-        calls = [
-            scripts.stop(prefix, task_id=i, by=by, reason=reason, with_item=True) for i in fresh
-        ]
+        calls = [scripts.stop(prefix, task_id=i, by=by, reason=reason) for i in fresh]
         await client.arun_all(calls)
         stopped.update(dict.fromkeys(fresh))
     return list(stopped)

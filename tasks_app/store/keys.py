@@ -27,7 +27,19 @@ NAMES = {
     "scheduled": "scheduled",  # sorted set: task id by due time (ms)
     "running": "running",  # sorted set: task id by lease expiry (ms)
     "finished": "finished",  # sorted set: task id by end (ms)
+    "failed": "failed",  # sorted set: task id by sequence number; failed for good, until pruned
+    "queues": "queues",  # set: names of queues; prune removes those that are empty
+    "children": "children:",  # sorted set + parent id: child ids, 0 unfinished, 1 finished; prune
+    "stopping": "stopping",  # set: tasks whose remaining children reap still has to stop
+    # keys of tasks, each `user id` + NUL + name (for two of them + NUL + path): see `scope` below
+    "unique": "unique:",  # string + scope: the unfinished task of that key; removed at its end
+    "debounce": "debounce:",  # string + scope: the waiting task; removed when it starts or ends
+    "supersede": "supersede:",  # string + scope: the newest unfinished task; removed at its end
+    "slots": "slots:",  # set + concurrency key: ids of the leased tasks; empty when none runs
+    "held": "held:",  # sorted set + concurrency key: queued ids that wait for one of its slots
+    "blocked": "blocked",  # set: concurrency keys with held tasks; reap looks after them
     "workers": "workers",  # sorted set: worker instance by last heartbeat (ms)
+    "worker_facts": "worker_facts",  # hash: worker instance -> JSON about it; goes with `workers`
     "claims": "claims:",  # string + worker instance: its last claim, expires with the leases
     "sequence": "sequence",  # counter: order of enqueueing
     "lock": "lock:",  # string + name: its owner's token, expires; also the channel of its release

@@ -15,7 +15,7 @@ from datetime import datetime
 from enum import IntEnum
 from functools import cache
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from tasks_app.domain.records import Claimed, NewTask
 from tasks_app.store.keys import NAMES
@@ -73,8 +73,19 @@ class EnqueueCode(IntEnum):
     """What became of an enqueue."""
 
     ENQUEUED = 1
-    EXISTS = 2
+    EXISTS = 2  # the same request came before, or the task of its unique key is unfinished
     NO_WORKER = 3
+    MERGED = 4  # the waiting task of its debounce key took the arguments
+
+
+class Enqueued(NamedTuple):
+    """An enqueue's answer: what became of it, and the task that stands for it now."""
+
+    code: EnqueueCode
+    seq: int
+    now: int  # Redis' clock, ms
+    id: str
+    status: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,20 +144,50 @@ def _moment_ms(moment: datetime | None) -> int | str:
     return "" if moment is None else int(moment.timestamp() * 1000)
 
 
-def enqueue(
-    prefix: str, task: NewTask, path: str, *, worker_within: float | None
-) -> Call[tuple[EnqueueCode, int, int]]:
-    """Build the call that creates a task; answers the code, its sequence number and Redis' ms."""
+def _fields(task: NewTask) -> dict[str, str | int | float]:
+    """Return what the record keeps as it was asked for; what is not there needs no room."""
+    keys = {
+        "unique": task.unique_key,
+        "debounce": task.debounce_key,
+        "supersede": task.supersede_key,
+        "limit_key": task.concurrency_key,
+        "parent": task.parent_id,
+    }
+    fields: dict[str, str | int | float] = {
+        "path": task.path,
+        "name": task.name,
+        "payload": task.payload,
+        "queue": task.queue,
+        "priority": task.priority,
+        "max_deliveries": task.max_deliveries,
+    }
+    named = {"item": task.item_id, "user": task.user_id, "retried_from": task.retried_from} | keys
+    fields |= {name: value for name, value in named.items() if value}
+    if task.concurrency_key:
+        fields["limit"] = task.concurrency
+    if task.timeout is not None:
+        fields["timeout"] = task.timeout
+    if not task.restartable:
+        fields["restartable"] = 0
+    if any(keys.values()):
+        fields["extra"] = 1
+    return fields
+
+
+def _ms_or_none(seconds: float | None) -> int | str:
+    return "" if seconds is None else _ms(seconds)
+
+
+def enqueue(prefix: str, task: NewTask, *, worker_within: float | None) -> Call[Enqueued]:
+    """Build the call that creates a task, or finds the one that stands for it already."""
     args = (
-        task.id, path, task.name, task.payload, task.queue, task.priority, task.item_id,
-        task.user_id, _moment_ms(task.run_after), "" if task.timeout is None else task.timeout,
-        "" if task.expires_in is None else _ms(task.expires_in), task.max_deliveries,
-        task.parent_id, task.retried_from, int(task.restartable),
-        "" if worker_within is None else _ms(worker_within),
+        task.id, _moment_ms(task.run_after), _ms_or_none(task.expires_in),
+        _ms_or_none(task.debounce), _ms_or_none(task.max_wait), _ms_or_none(worker_within),
     )  # fmt: skip
+    pairs = [part for pair in _fields(task).items() for part in pair]
     return Call(
-        lambda r: (EnqueueCode(int(r[0])), int(r[1]), int(r[2])),
-        (prefix, *args),
+        lambda r: Enqueued(EnqueueCode(int(r[0])), int(r[1]), int(r[2]), r[3], r[4]),
+        (prefix, *args, *pairs),
         script("enqueue"),
     )
 
@@ -217,12 +258,9 @@ def settle(
     return Call(lambda r: SettleCode(int(r)), (prefix, *args), script("settle"))
 
 
-def stop(
-    prefix: str, *, task_id: str, by: str, reason: str, with_item: bool = False
-) -> Call[StopCode]:
-    """Build the call that asks a task to stop; `with_item`: it may start nothing more for it."""
-    args = (task_id, by, reason, int(with_item))
-    return Call(lambda r: StopCode(int(r)), (prefix, *args), script("stop"))
+def stop(prefix: str, *, task_id: str, by: str, reason: str) -> Call[StopCode]:
+    """Build the call that asks a task, and all that it started, to stop."""
+    return Call(lambda r: StopCode(int(r)), (prefix, task_id, by, reason), script("stop"))
 
 
 def renew(

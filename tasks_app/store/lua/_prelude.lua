@@ -73,17 +73,28 @@ local function guarded(id, work, ...)
   error(answer, 0)
 end
 
--- The fields a transition needs; nil when there is no such task.
+local FINAL = { succeeded = true, failed = true, canceled = true, lost = true }
+
+-- The fields a transition needs; nil when there is no such task. `extra` tells that the task has
+-- keys, a limit or a parent, which most have not: only then they are read.
 local function load(id)
-  local f = redis.call('HMGET', key('task', id), 'status', 'queue', 'item', 'user', 'attempts',
-    'token', 'score', 'deliveries', 'max_deliveries', 'restartable', 'streamed', 'local', 'expires')
+  local task = key('task', id)
+  local f = redis.call('HMGET', task, 'status', 'queue', 'item', 'user', 'attempts', 'token', 'score',
+    'deliveries', 'max_deliveries', 'restartable', 'streamed', 'local', 'expires', 'extra')
   if not f[1] then return nil end
-  return { status = f[1], queue = f[2] or 'default',
+  local t = { status = f[1], queue = f[2] or 'default',
     item = f[3] or redis.call('HGET', key('tasks'), id) or '', user = f[4] or '',
     attempts = tonumber(f[5]) or 0, token = f[6] or '', score = tonumber(f[7]) and f[7] or 0,
     deliveries = tonumber(f[8]) or 0, max_deliveries = tonumber(f[9]) or 3,
     restartable = f[10] ~= '0', streamed = f[11] == '1', is_local = f[12] == '1',
-    expires = tonumber(f[13]) or 0 }
+    expires = tonumber(f[13]) or 0, keys = {} }
+  if f[14] then
+    local x = redis.call('HMGET', task, 'unique', 'debounce', 'supersede', 'limit_key', 'limit', 'parent',
+      'progress', 'seq')
+    t.keys = { unique = x[1] or nil, debounce = x[2] or nil, supersede = x[3] or nil }
+    t.limit_key, t.limit, t.parent, t.progress = x[4] or nil, tonumber(x[5]), x[6] or nil, tonumber(x[7]) or 0
+  end
+  return t
 end
 
 -- Whether a task that an index named is not what that index holds. One that has no readable state
@@ -94,6 +105,73 @@ local function misplaced(id, t, status)
   if t and t.status == status then return false end
   if not t or not STATES[t.status] then quarantine(id) end
   return true
+end
+
+-- Removes a key of the task, unless another task has taken it over.
+local function drop_key(id, t, kind)
+  local name = t.keys[kind]
+  if name and redis.call('GET', key(kind, name)) == id then redis.call('DEL', key(kind, name)) end
+end
+
+-- --- concurrency limits: `slots` holds who runs, `held` who is queued but waits for a slot ---------
+
+-- Lets as many held tasks of a key into their queues as it has free slots.
+local function let_in(limit_key)
+  local held, taken = key('held', limit_key), redis.call('SCARD', key('slots', limit_key))
+  local heads = redis.call('ZRANGE', held, 0, 99)
+  for _, id in ipairs(heads) do
+    local f = redis.pcall('HMGET', key('task', id), 'status', 'queue', 'score', 'limit')
+    if not f.err and f[1] == 'queued' and tonumber(f[3]) then
+      if taken >= (tonumber(f[4]) or 1) then return end
+      taken = taken + 1
+      redis.call('ZADD', key('queue', f[2] or 'default'), f[3], id)
+      redis.call('PUBLISH', key('wake'), f[2] or 'default')
+    end
+    redis.call('ZREM', held, id)
+  end
+  if #heads < 100 then redis.call('SREM', key('blocked'), limit_key) end
+end
+
+local function free_slot(id, t)
+  if redis.call('SREM', key('slots', t.limit_key), id) == 1 then let_in(t.limit_key) end
+end
+
+-- Takes a slot, or puts the queued task aside until one is free. A slot whose task does not run
+-- (its record was destroyed) is nobody's: a few are looked at.
+local function takes_slot(id, t)
+  local slots = key('slots', t.limit_key)
+  local limit = t.limit or 1
+  if redis.call('SCARD', slots) >= limit then
+    for _, other in ipairs(redis.call('SRANDMEMBER', slots, 5)) do
+      if not redis.call('ZSCORE', key('running'), other) then redis.call('SREM', slots, other) end
+    end
+  end
+  if redis.call('SCARD', slots) >= limit then
+    redis.call('ZADD', key('held', t.limit_key), t.score, id)
+    redis.call('SADD', key('blocked'), t.limit_key)
+    return false
+  end
+  redis.call('SADD', slots, id)
+  return true
+end
+
+-- --- parents ---------------------------------------------------------------------------------------
+
+-- Counts a child's progress towards its parent's, unless the parent reports its own. An event is
+-- written when the whole per cent changes.
+local function credit(parent, amount)
+  local task = key('task', parent)
+  local f = redis.pcall('HMGET', task, 'status', 'user', 'own_progress', 'progress')
+  if f.err or not f[1] or FINAL[f[1]] or f[3] then return end
+  local total = redis.call('ZCARD', key('children', parent))
+  if total == 0 then return end
+  local sum = tonumber(redis.call('HINCRBYFLOAT', task, 'children_progress', amount))
+  local before, progress = tonumber(f[4]) or 0, math.max(0, math.min(1, sum / total))
+  if math.floor(progress * 100) == math.floor(before * 100) then return end
+  progress = string.format('%.4f', progress)
+  redis.call('HSET', task, 'progress', progress)
+  append(parent, 'progress', '{"progress":' .. progress .. ',"message":""}')
+  hint(parent, f[2])
 end
 
 -- Writes a task's one end: its state, its last event, and its way out of every index of the living.
@@ -107,9 +185,93 @@ local function finish(id, t, status, result, error)
   redis.call('HDEL', task, 'token')
   redis.call('HSET', task, 'status', status, 'finished', now, 'result', result or '', 'error', error or '')
   redis.call('ZADD', key('finished'), now, id)
+  if status == 'failed' then
+    redis.call('ZADD', key('failed'), tonumber(redis.call('HGET', task, 'seq')) or 0, id)
+  end
   append(id, 'end', '')
   hint(id, t.user)
+  for kind in pairs(t.keys) do drop_key(id, t, kind) end
+  if t.limit_key then
+    if t.status == 'queued' then redis.call('ZREM', key('held', t.limit_key), id) end
+    free_slot(id, t)
+  end
+  if t.parent then
+    redis.call('ZADD', key('children', t.parent), 'XX', 1, id)
+    credit(t.parent, 1 - t.progress)
+  end
 end
+
+-- --- stopping --------------------------------------------------------------------------------------
+
+-- Records a stop request in one task. Answers 0 no such task · 1 canceled on the spot · 2 canceling
+-- (its owner is told) · 3 finished already.
+local function request_stop(id, by, reason)
+  local t = load(id)
+  if not t then return 0 end
+  local task = key('task', id)
+  if t.status == 'scheduled' or t.status == 'queued' then
+    redis.call('HSET', task, 'stopped_by', by, 'reason', reason)
+    finish(id, t, 'canceled')
+    return 1
+  end
+  if t.status == 'running' then
+    redis.call('HSET', task, 'status', 'canceling', 'stopped_by', by, 'reason', reason, 'stopping', now)
+    update(id, 'canceling', t.attempts, t.user)
+  elseif t.status ~= 'canceling' then
+    return 3
+  end
+  redis.call('PUBLISH', key('commands'), '{"action":"stop","task_id":"' .. id .. '"}')
+  return 2
+end
+
+-- Stops the unfinished children of a task, and theirs: some hundreds at once, the rest is reap's.
+local function stop_children(id, by)
+  local parents, stopped = { id }, 0
+  while #parents > 0 do
+    local parent = table.remove(parents)
+    local children = redis.call('ZRANGEBYSCORE', key('children', parent), 0, 0)
+    for _, child in ipairs(children) do
+      if stopped >= 500 then
+        redis.call('SADD', key('stopping'), parent)
+        break
+      end
+      if redis.pcall('HGET', key('task', child), 'status') ~= 'canceling' then
+        local code = guarded(child, request_stop, by, 'parent')
+        if code ~= 2 then redis.call('ZADD', key('children', parent), 'XX', 1, child) end
+        stopped = stopped + 1
+        parents[#parents + 1] = child
+      end
+    end
+  end
+end
+
+-- Records a stop request in a task and in all that it started.
+local function stop_tree(id, by, reason)
+  local code = guarded(id, request_stop, by, reason) or 3
+  if code == 1 or code == 2 then stop_children(id, by) end
+  return code
+end
+
+-- Gives a new task its keys and its parent; stops the one whose place it takes. What is started by a
+-- task that is being stopped is canceled on the spot: nothing of it goes on.
+local function adopt(id, f)
+  if f.unique then redis.call('SET', key('unique', f.unique), id) end
+  if f.debounce then redis.call('SET', key('debounce', f.debounce), id) end
+  if f.supersede then
+    local old = redis.call('GET', key('supersede', f.supersede))
+    redis.call('SET', key('supersede', f.supersede), id)
+    if old and old ~= id then stop_tree(old, 'system', 'superseded') end
+  end
+  if not f.parent then return end
+  local parent = redis.pcall('HMGET', key('task', f.parent), 'status', 'stopped_by')
+  if parent.err or not parent[1] then return end
+  redis.call('ZADD', key('children', f.parent), 0, id)
+  if parent[1] == 'canceling' or parent[1] == 'canceled' then
+    request_stop(id, parent[2] or '', 'parent')
+  end
+end
+
+-- --- waiting and starting ----------------------------------------------------------------------------
 
 -- Puts a leased task back to wait, at once or at `due`; where its output cannot be taken back
 -- (a plain streamed answer), it ends as failed instead.
@@ -120,6 +282,7 @@ local function put_back(id, t, due, error)
   end
   redis.call('ZREM', key('running'), id)
   redis.call('HDEL', key('task', id), 'token')
+  if t.limit_key then free_slot(id, t) end
   local status = due and 'scheduled' or 'queued'
   redis.call('HSET', key('task', id), 'status', status, 'instance', '')
   if due then
@@ -149,9 +312,11 @@ local function start(id, t, instance, expiry)
   redis.call('HSET', task, 'status', 'running', 'attempts', attempt, 'deliveries', t.deliveries + 1,
     'token', token, 'instance', instance, 'started', now, 'flushed', 0, 'streamed', 0)
   redis.call('ZADD', key('running'), expiry, id)
+  drop_key(id, t, 'debounce') -- what is enqueued from now on is one more
   if attempt > 1 then
     redis.call('DEL', key('text', id))
-    redis.call('HDEL', task, 'progress', 'message')
+    redis.call('HDEL', task, 'progress', 'message', 'own_progress')
+    if t.parent then credit(t.parent, -t.progress) end
     append(id, 'restart', '{"attempt":' .. attempt .. '}')
   end
   update(id, 'running', attempt, t.user)

@@ -24,6 +24,7 @@ local function lease_out(id)
   if t.expires > 0 and t.expires <= now and t.attempts == 0 then
     return finish(id, t, 'failed', '', '{"type":"TaskExpired","message":"The task expired before it could start."}')
   end
+  if t.limit_key and not takes_slot(id, t) then return end
   local token = start(id, t, instance, now + lease)
   row(id, token)
   leased[#leased + 1] = id

@@ -7,7 +7,7 @@ local id, token, flush = ARGV[1], ARGV[2], tonumber(ARGV[3])
 
 local function write()
   local task = key('task', id)
-  local f = redis.call('HMGET', task, 'token', 'flushed', 'user')
+  local f = redis.call('HMGET', task, 'token', 'flushed', 'user', 'parent', 'progress')
   if f[1] ~= token then return 0 end
   if (tonumber(f[2]) or 0) >= flush then return 1 end
   redis.call('HSET', task, 'flushed', flush)
@@ -17,8 +17,9 @@ local function write()
   end
   for index = 7, #ARGV, 2 do append(id, ARGV[index], ARGV[index + 1]) end
   if ARGV[5] ~= '' then
-    redis.call('HSET', task, 'progress', ARGV[5], 'message', ARGV[6])
+    redis.call('HSET', task, 'progress', ARGV[5], 'message', ARGV[6], 'own_progress', 1)
     hint(id, f[3])
+    if f[4] then credit(f[4], tonumber(ARGV[5]) - (tonumber(f[5]) or 0)) end
   end
   return 1
 end

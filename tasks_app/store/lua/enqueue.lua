@@ -1,42 +1,69 @@
--- Creates a task, waiting in its queue or scheduled for later. Repeating it with one id is harmless.
+-- Creates a task, waiting in its queue or scheduled for later; or answers the task that stands for
+-- it already, by its unique or its debounce key. Repeating it with one id is harmless.
 -- KEYS  1 prefix
--- ARGV  1 id · 2 path · 3 name · 4 payload · 5 queue · 6 priority · 7 item · 8 user · 9 due (ms or '')
---       10 timeout (s or '') · 11 expires in (ms or '') · 12 max deliveries · 13 parent
---       14 retried from · 15 restartable (1/0) · 16 newest heartbeat may be so old (ms; '' = no worker needed)
--- RETURN {code, sequence, now}; code 1 enqueued, 2 there already, 3 no worker is alive
-local id, queue, item, user = ARGV[1], ARGV[5], ARGV[7], ARGV[8]
+-- ARGV  1 id · 2 due (ms or '') · 3 expires in (ms or '') · 4 debounce (ms or '') · 5 max wait (ms or '')
+--       6 newest heartbeat may be so old (ms; '' = no worker needed) · 7… pairs of record fields, among
+--       them path, name, payload, queue, priority; item, user, parent, unique, debounce, supersede,
+--       limit_key and limit where the task has them
+-- RETURN {code, sequence, now, id, status}; code 1 enqueued, 2 there already, 3 no worker is alive,
+--        4 merged into the waiting task of the debounce key
+local id, f = ARGV[1], {}
+for index = 7, #ARGV, 2 do f[ARGV[index]] = ARGV[index + 1] end
 local task = key('task', id)
-if redis.call('EXISTS', task) == 1 then return { 2, redis.call('HGET', task, 'seq'), now } end
-if ARGV[16] ~= '' and redis.call('ZCOUNT', key('workers'), now - ARGV[16], '+inf') == 0 then
-  return { 3, 0, now }
+
+local function answer(code, other)
+  local kept = redis.call('HMGET', key('task', other), 'seq', 'status')
+  return { code, kept[1] or 0, now, other, kept[2] or '' }
+end
+
+-- The task that holds a key, as long as it is as the key promises.
+local function holder(kind, name, ...)
+  local other = name and redis.call('GET', key(kind, name))
+  local status = other and redis.pcall('HGET', key('task', other), 'status')
+  for _, wanted in ipairs({ ... }) do
+    if status == wanted then return other, status end
+  end
+end
+
+if redis.call('EXISTS', task) == 1 then return answer(2, id) end
+if ARGV[6] ~= '' and redis.call('ZCOUNT', key('workers'), now - ARGV[6], '+inf') == 0 then
+  return { 3, 0, now, id, '' }
+end
+local same = holder('unique', f.unique, 'scheduled', 'queued', 'running', 'canceling')
+if same then return answer(2, same) end
+local due = tonumber(ARGV[2])
+local debounce, longest = tonumber(ARGV[4]), tonumber(ARGV[5])
+if debounce then due = math.max(due or 0, now + debounce) end
+local waiting, state = holder('debounce', f.debounce, 'scheduled', 'queued')
+if waiting then
+  redis.call('HSET', key('task', waiting), 'payload', f.payload)
+  if state == 'scheduled' then
+    due = math.min(due, tonumber(redis.call('HGET', key('task', waiting), 'latest')) or due)
+    redis.call('HSET', key('task', waiting), 'due', due)
+    redis.call('ZADD', key('scheduled'), due, waiting)
+    hint(waiting, f.user)
+  end
+  return answer(4, waiting)
 end
 local seq = redis.call('INCR', key('sequence'))
 -- higher priority first, then the older task; both fit a double's 53 bits
-local score = string.format('%.0f', (100 - tonumber(ARGV[6])) * 17592186044416 + seq)
-local due = tonumber(ARGV[9])
+local score = string.format('%.0f', (100 - tonumber(f.priority)) * 17592186044416 + seq)
 local status = (due and due > now) and 'scheduled' or 'queued'
-redis.call('HSET', task, 'path', ARGV[2], 'name', ARGV[3], 'payload', ARGV[4], 'queue', queue,
-  'priority', ARGV[6], 'item', item, 'user', user, 'timeout', ARGV[10], 'max_deliveries', ARGV[12],
-  'parent', ARGV[13], 'retried_from', ARGV[14], 'restartable', ARGV[15], 'status', status, 'seq', seq,
-  'score', score, 'created', now, 'attempts', 0, 'deliveries', 0, 'failures', 0, 'due', ARGV[9],
-  'expires', ARGV[11] ~= '' and now + ARGV[11] or '')
-redis.call('HSET', key('tasks'), id, item)
-if item ~= '' then redis.call('SADD', key('item', item), id) end
+redis.call('HSET', task, 'status', status, 'seq', seq, 'score', score, 'created', now, unpack(ARGV, 7))
+if due then redis.call('HSET', task, 'due', due) end
+if ARGV[3] ~= '' then redis.call('HSET', task, 'expires', now + ARGV[3]) end
+if longest then redis.call('HSET', task, 'latest', now + longest) end
+redis.call('HSET', key('tasks'), id, f.item or '')
+if f.item then redis.call('SADD', key('item', f.item), id) end
 redis.call('ZADD', key('all'), seq, id)
-if user ~= '' then redis.call('ZADD', key('user', user), seq, id) end
+if f.user then redis.call('ZADD', key('user', f.user), seq, id) end
 if status == 'scheduled' then
   redis.call('ZADD', key('scheduled'), due, id)
 else
-  redis.call('ZADD', key('queue', queue), score, id)
+  redis.call('ZADD', key('queue', f.queue), score, id)
 end
-redis.call('PUBLISH', key('wake'), queue)
-update(id, status, 0, user)
--- A task that is being stopped with its whole item starts nothing new for it.
-if item ~= '' and ARGV[13] ~= '' then
-  local parent = redis.pcall('HMGET', key('task', ARGV[13]), 'item', 'item_stopped', 'stopped_by')
-  if parent[1] == item and parent[2] then
-    redis.call('HSET', task, 'stopped_by', parent[3] or '', 'reason', 'parent')
-    finish(id, load(id), 'canceled')
-  end
-end
-return { 1, seq, now }
+redis.call('SADD', key('queues'), f.queue)
+redis.call('PUBLISH', key('wake'), f.queue)
+update(id, status, 0, f.user)
+adopt(id, f)
+return { 1, seq, now, id, redis.call('HGET', task, 'status') }

@@ -2,7 +2,11 @@
 -- KEYS  1 prefix
 -- ARGV  1 lease (ms): workers silent for four of them are forgotten · 2 at most so many
 -- RETURN {id, new status, id, new status, …}
-redis.call('ZREMRANGEBYSCORE', key('workers'), '-inf', now - 4 * tonumber(ARGV[1]))
+local silent = now - 4 * tonumber(ARGV[1])
+for _, instance in ipairs(redis.call('ZRANGEBYSCORE', key('workers'), '-inf', silent, 'LIMIT', 0, 100)) do
+  redis.call('HDEL', key('worker_facts'), instance)
+  redis.call('ZREM', key('workers'), instance)
+end
 local reaped = {}
 
 local function settle(id)
@@ -12,6 +16,7 @@ local function settle(id)
   end
   if t.status == 'canceling' then
     finish(id, t, 'canceled')
+    stop_children(id, 'system')
   elseif t.is_local then
     finish(id, t, 'lost', '', '{"type":"InstanceDied","message":"The process that ran this task died."}')
   elseif t.deliveries >= t.max_deliveries then
@@ -26,5 +31,16 @@ end
 
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('running'), '-inf', now, 'LIMIT', 0, ARGV[2])) do
   guarded(id, settle)
+end
+for _, id in ipairs(redis.call('SRANDMEMBER', key('stopping'), 10)) do
+  redis.call('SREM', key('stopping'), id)
+  stop_children(id, 'system')
+end
+-- A key whose slots were lost with damaged records would block for ever.
+for _, limit_key in ipairs(redis.call('SRANDMEMBER', key('blocked'), 20)) do
+  for _, id in ipairs(redis.call('SRANDMEMBER', key('slots', limit_key), 20)) do
+    if not redis.call('ZSCORE', key('running'), id) then redis.call('SREM', key('slots', limit_key), id) end
+  end
+  let_in(limit_key)
 end
 return reaped

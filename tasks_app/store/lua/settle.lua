@@ -14,6 +14,7 @@ local function settle()
   if (tonumber(redis.call('HGET', task, 'flushed')) or 0) < tonumber(ARGV[7]) then return 2 end
   if t.status == 'canceling' or outcome == 'canceled' then
     finish(id, t, 'canceled')
+    stop_children(id, 'system')
   elseif outcome == 'retry' then
     redis.call('HINCRBY', task, 'failures', 1)
     redis.call('HSET', task, 'error', ARGV[5])
