@@ -30,6 +30,14 @@ class AlreadyFinished(TasksError):
     """The task has already finished; a finished task never changes."""
 
 
+class NotRetryable(TasksError):
+    """Only a registered task that failed or was canceled can be retried."""
+
+
+class TaskFailed(TasksError):
+    """A task that was waited for did not succeed."""
+
+
 class NoWorker(TasksError):
     """No worker is alive to run the task. Start one with `manage.py taskworker`."""
 

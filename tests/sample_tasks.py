@@ -9,7 +9,7 @@ from typing import Any
 
 from django_tasks.base import Task as DjangoTask
 
-from tasks_app import Retry, task
+from tasks_app import Retry, gather, task
 
 FINALLY: list[str] = []  # what `finally` blocks of this process wrote
 
@@ -122,3 +122,32 @@ async def ignore_stop(context: Any) -> None:
             await RELEASED.wait()
         except asyncio.CancelledError:
             continue
+
+
+@task(takes_context=True)
+async def sum_of_children(context: Any, numbers: list[int]) -> int:
+    """Start a child for each number and wait for all."""
+    children = await add.aenqueue_many([((number, 0), {}) for number in numbers])
+    context.token("started")
+    return sum(await gather(*children))
+
+
+@task(takes_context=True)
+async def start_children_and_wait(context: Any, depth: int) -> None:
+    """Start a child like itself, `depth` levels deep, and wait to be stopped."""
+    if depth:
+        await start_children_and_wait.aenqueue(depth - 1)
+    context.token("waiting")
+    await asyncio.Event().wait()
+
+
+@task(takes_context=True)
+async def report_half(context: Any) -> None:
+    context.progress(0.5)
+    await asyncio.Event().wait()
+
+
+@task(takes_context=True)
+async def start_and_wait(context: Any, count: int) -> list[Any]:
+    """Start children that report half and wait for ever."""
+    return await gather(*await report_half.aenqueue_many([((), {})] * count))

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Protocol
 
 # The id of the task whose function is running here, so that what it enqueues becomes its child.
 current_task_id: ContextVar[str] = ContextVar("signalbox_current_task_id", default="")
+# Called with True when that task begins to wait for others and needs no slot of its worker, with
+# False when it goes on; None where no worker runs it.
+current_wait: ContextVar[Callable[[bool], None] | None] = ContextVar(
+    "signalbox_current_wait", default=None
+)
 
 
 class Context(Protocol):

@@ -27,21 +27,22 @@ def _json(text: str | None, default: Any) -> Any:
         return default
 
 
-def _number(text: str | None) -> float | None:
+def number(text: str | None) -> float | None:
+    """Read a number of a record; None when there is none, or none that can be read."""
     try:
-        number = float(text) if text else math.nan
+        value = float(text) if text else math.nan
     except ValueError:
         return None
-    return number if math.isfinite(number) else None
+    return value if math.isfinite(value) else None
 
 
 def _int(text: str | None) -> int:
-    return int(_number(text) or 0)
+    return int(number(text) or 0)
 
 
 def _moment(text: str | None) -> datetime | None:
-    number = _number(text)
-    return None if number is None or abs(number) > LATEST_MS else from_ms(int(number))
+    value = number(text)
+    return None if value is None or abs(value) > LATEST_MS else from_ms(int(value))
 
 
 def _state(text: str) -> tuple[TaskState, bool]:
@@ -75,7 +76,7 @@ def decode(task_id: str, fields: Mapping[str, str]) -> Task | None:
         item_id=fields.get("item") or None,
         user_id=fields.get("user") or None,
         attempts=_int(fields.get("attempts")),
-        progress=_number(fields.get("progress")),
+        progress=number(fields.get("progress")),
         message=fields.get("message", ""),
         created_at=_moment(fields.get("created")),
         started_at=_moment(fields.get("started")),
@@ -114,6 +115,11 @@ def get(keys: Keys, task_id: str) -> Call[Task | None]:
     return Call(
         lambda fields: decode(task_id, fields), ("HGETALL", keys.task(task_id)), None, _none
     )
+
+
+def fields(keys: Keys, task_id: str) -> Call[dict[str, str]]:
+    """Build the call that reads a record as it is kept; empty when there is none."""
+    return Call(dict, ("HGETALL", keys.task(task_id)), None, dict)
 
 
 def get_summary(keys: Keys, task_id: str) -> Call[Task | None]:

@@ -46,6 +46,7 @@ class Attempt:
 
     claimed: Claimed
     output: Output
+    on_wait: Callable[[bool], None]  # it waits for other tasks, or goes on
     task: asyncio.Task[Outcome] | None = None
     purpose: Purpose | None = None
     outcome: Outcome | None = None

@@ -17,7 +17,7 @@ from tasks_app.conf import MAX_OUTPUT_BYTES
 from tasks_app.definition import TaskDefinition, resolve
 from tasks_app.domain import retry
 from tasks_app.domain.codec import dumps
-from tasks_app.domain.context import current_task_id
+from tasks_app.domain.context import current_task_id, current_wait
 from tasks_app.errors import InvalidTask
 from tasks_app.worker.attempt import Attempt, Ending, Outcome, Purpose
 from tasks_app.worker.context import TaskContext
@@ -33,6 +33,7 @@ async def execute(attempt: Attempt, threads: ThreadPoolExecutor) -> Outcome:
     """
     definition: TaskDefinition[..., Any] | None = None
     current_task_id.set(attempt.claimed.id)
+    current_wait.set(attempt.on_wait)
     try:
         definition = await resolve(attempt.claimed.path)
         result = await _within_timeout(attempt, definition, threads)

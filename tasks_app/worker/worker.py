@@ -154,7 +154,9 @@ class Worker:
     # --- attempts ------------------------------------------------------------------------------
 
     def _start(self, claimed: Claimed) -> None:
-        attempt = Attempt(claimed=claimed, output=Output(self._notify))
+        attempt = Attempt(
+            claimed=claimed, output=Output(self._notify), on_wait=self._waits_for_others
+        )
         self._attempts[claimed.token] = attempt
         self._running += 1
         attempt.task = asyncio.create_task(
@@ -164,6 +166,12 @@ class Worker:
         if claimed.timeout is not None:
             limit = claimed.timeout + IGNORED_CANCEL_SECONDS
             attempt.overdue = self._loop.call_later(limit, self._overdue, attempt)
+
+    def _waits_for_others(self, waits: bool) -> None:
+        """Lend the slot of a task that waits for others, or all slots could be theirs who wait."""
+        self._running += -1 if waits else 1
+        self._claimable = True
+        self._wake.set()
 
     def _ended(self, attempt: Attempt, done: asyncio.Task[Outcome]) -> None:
         self._running -= 1
