@@ -16,6 +16,8 @@ local function settle()
     finish(id, t, 'canceled')
     stop_children(id, 'system')
   elseif outcome == 'retry' then
+    -- its worker lives: `max_deliveries` counts those that died
+    redis.call('HINCRBY', task, 'deliveries', -1)
     redis.call('HINCRBY', task, 'failures', 1)
     redis.call('HSET', task, 'error', ARGV[5])
     put_back(id, t, now + tonumber(ARGV[6]), ARGV[5])
