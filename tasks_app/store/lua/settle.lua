@@ -11,7 +11,7 @@ local function settle()
   local t = load(id)
   if not t or t.token == '' or t.token ~= ARGV[2] then return 0 end
   local task = key('task', id)
-  if (tonumber(redis.call('HGET', task, 'flushed')) or 0) < tonumber(ARGV[7]) then return 2 end
+  if whole(redis.call('HGET', task, 'flushed'), 0) < tonumber(ARGV[7]) then return 2 end
   if t.status == 'canceling' or outcome == 'canceled' then
     finish(id, t, 'canceled')
     stop_children(id, 'system')
