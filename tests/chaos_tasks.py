@@ -91,7 +91,8 @@ def any_task(rng: random.Random) -> tuple[TaskDefinition[..., Any], tuple[Any, .
     """Return a definition, its options and its arguments, at random."""
     definition: TaskDefinition[..., Any]
     definition, *args = rng.choice([
-        (sleep, 0.0), (sleep, rng.uniform(0, 1)), (sleep, 3.0), (sleep_in_thread, rng.uniform(0, 1)),
+        (sleep, 0.0), (sleep, rng.uniform(0, 1)), (sleep, 3.0),
+        (sleep_in_thread, rng.uniform(0, 1)),
         (look_in_thread, 2.0), (stream, 40), (stream, 150), (fail,), (fail_often,),
         (ignore_cancellation, 1.5), (have_children, 3), (die_with_workers, 1.0),
     ])  # fmt: skip
