@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from functools import cache
 from pathlib import Path
@@ -22,6 +22,7 @@ from tasks_app.store.keys import NAMES
 
 T = TypeVar("T")
 LUA = Path(__file__).parent / "lua"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,8 @@ def _ms(seconds: float) -> int:
 
 
 def _moment_ms(moment: datetime | None) -> int | str:
-    return "" if moment is None else int(moment.timestamp() * 1000)
+    # in whole numbers: a float's last digits may make it a millisecond too early
+    return "" if moment is None else -((EPOCH - moment) // timedelta(milliseconds=1))
 
 
 def _fields(task: NewTask) -> dict[str, str | int | float]:

@@ -17,6 +17,8 @@ local function settle(id, token, outcome, result, problem, delay, flush)
     finish(id, t, 'canceled')
     stop_children(id, 'system')
   elseif outcome == 'retry' then
+    -- its worker lives: `max_deliveries` counts those that died
+    redis.call('HINCRBY', task, 'deliveries', -1)
     redis.call('HINCRBY', task, 'failures', 1)
     redis.call('HSET', task, 'error', problem)
     put_back(id, t, now + delay, problem)
