@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tasks_app.definition import task as task
     from tasks_app.domain.retry import Retry as Retry
+    from tasks_app.periodic import periodic as periodic
     from tasks_app.store.locks import RedisLock as RedisLock
     from tasks_app.store.mappings import RedisDict as RedisDict
 
@@ -15,10 +16,11 @@ _HOMES = {
     "RedisDict": "tasks_app.store.mappings",
     "RedisLock": "tasks_app.store.locks",
     "Retry": "tasks_app.domain.retry",
+    "periodic": "tasks_app.periodic",
     "task": "tasks_app.definition",
 }
 
-__all__ = ["RedisDict", "RedisLock", "Retry", "task"]
+__all__ = ["RedisDict", "RedisLock", "Retry", "periodic", "task"]
 
 
 def __getattr__(name: str) -> Any:
