@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tasks_app.definition import task as task
     from tasks_app.domain.retry import Retry as Retry
-    from tasks_app.periodic import periodic as periodic
+    from tasks_app.periodic_jobs import periodic as periodic
     from tasks_app.store.locks import RedisLock as RedisLock
     from tasks_app.store.mappings import RedisDict as RedisDict
 
@@ -16,7 +16,7 @@ _HOMES = {
     "RedisDict": "tasks_app.store.mappings",
     "RedisLock": "tasks_app.store.locks",
     "Retry": "tasks_app.domain.retry",
-    "periodic": "tasks_app.periodic",
+    "periodic": "tasks_app.periodic_jobs",
     "task": "tasks_app.definition",
 }
 

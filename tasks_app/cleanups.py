@@ -8,7 +8,7 @@ from importlib import import_module
 from django.conf import settings
 
 from tasks_app.domain.periodic import Run
-from tasks_app.periodic import periodic
+from tasks_app.periodic_jobs import periodic
 from tasks_app.services import retention, tokens
 
 EXPIRED_TOKENS_KEPT = timedelta(

@@ -11,7 +11,7 @@ from django.utils.timezone import get_default_timezone
 from tasks_app.discovery import load_task_modules
 from tasks_app.domain.periodic import JobReport
 from tasks_app.domain.records import from_ms
-from tasks_app.periodic import PeriodicJob, registered_jobs
+from tasks_app.periodic_jobs import PeriodicJob, registered_jobs
 from tasks_app.store import client, keys
 from tasks_app.store import periodic as store
 from tasks_app.store.periodic import Figures

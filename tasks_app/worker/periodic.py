@@ -16,7 +16,7 @@ from django.utils.timezone import get_default_timezone
 from tasks_app import conf
 from tasks_app.domain.owned import end_owned
 from tasks_app.errors import StoreUnavailable
-from tasks_app.periodic import PeriodicJob
+from tasks_app.periodic_jobs import PeriodicJob
 from tasks_app.store import client, keys
 from tasks_app.store import periodic as store
 from tasks_app.store.periodic import Holder, Tick, TickCode

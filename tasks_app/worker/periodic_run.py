@@ -15,7 +15,7 @@ from tasks_app.domain import retry
 from tasks_app.domain.codec import clean
 from tasks_app.domain.owned import end_owned
 from tasks_app.errors import LockLost, StoreUnavailable
-from tasks_app.periodic import PeriodicJob
+from tasks_app.periodic_jobs import PeriodicJob
 from tasks_app.store import client, keys
 from tasks_app.store import periodic as store
 from tasks_app.store.periodic import Holder

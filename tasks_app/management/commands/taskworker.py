@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from tasks_app import api
 from tasks_app.discovery import load_task_modules
-from tasks_app.periodic import registered_jobs
+from tasks_app.periodic_jobs import registered_jobs
 from tasks_app.worker.periodic import PeriodicService
 from tasks_app.worker.worker import Worker
 
