@@ -68,7 +68,7 @@ def test_a_running_job_shows_where(browser: Client) -> None:
     begin()
     job = reports()[PRUNE]
     assert (job.is_running, job.runs, job.instance) == (True, 1, "worker-<1>")
-    assert "running on worker-&lt;1&gt;" in row(html(browser.get(PAGE)), PRUNE)
+    assert 'title="worker-&lt;1&gt;">running' in row(html(browser.get(PAGE)), PRUNE)
 
 
 def test_a_job_whose_worker_died_is_not_running(browser: Client) -> None:
