@@ -27,7 +27,7 @@ def periodic_jobs_sync() -> list[JobReport]:
 def report(jobs: Sequence[PeriodicJob]) -> list[JobReport]:
     """Return these jobs' reports, in order, by one round trip."""
     names = keys.current()
-    calls: list[Call[Any]] = [store.clock()]
+    calls: list[Call[Any]] = [store.clock(names)]
     for job in jobs:
         calls += [store.read(names, job.name), store.lock_owner(names, job.lock_name)]
     now, *replies = client.run_all(calls)

@@ -112,9 +112,9 @@ def lock_owner(keys: Keys, lock: str) -> Call[str | None]:
     return Call(lambda r: r, ("GET", keys.name("lock", lock)), damaged=lambda: None)
 
 
-def clock() -> Call[int]:
+def clock(keys: Keys) -> Call[int]:
     """Build the call that reads Redis' clock, in ms."""
-    return Call(lambda r: int(r[0]) * 1000 + int(r[1]) // 1000, ("TIME",))
+    return Call(int, (keys.prefix,), script("clock"))
 
 
 def _figures(text: str | None) -> Figures | None:

@@ -50,7 +50,7 @@ def row(page: str, name: str) -> str:
 
 
 def now() -> datetime:
-    return datetime.fromtimestamp(store_client.run(store.clock()) / 1000, UTC)
+    return datetime.fromtimestamp(store_client.run(store.clock(keys.current())) / 1000, UTC)
 
 
 def test_a_job_that_never_ran_shows_when_it_is_due(browser: Client) -> None:

@@ -57,7 +57,7 @@ async def change(**fields: Any) -> None:
 
 
 async def now() -> int:
-    return await client.arun(store.clock())
+    return await client.arun(store.clock(keys.current()))
 
 
 async def test_a_new_job_runs_at_once_and_once_in_its_period() -> None:

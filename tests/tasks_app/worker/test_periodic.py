@@ -18,6 +18,7 @@ from tasks_app.domain.schedule import Schedule
 from tasks_app.errors import LockLost, StoreUnavailable
 from tasks_app.periodic_jobs import PeriodicJob
 from tasks_app.store import client, keys
+from tasks_app.store import periodic as store
 from tasks_app.worker import periodic as service_module
 from tasks_app.worker import periodic_run
 from tasks_app.worker.periodic import PeriodicService
@@ -135,14 +136,14 @@ async def cancel_itself() -> None:
     raise asyncio.CancelledError
 
 
-RELEASED = asyncio.Event()
+RELEASED: list[asyncio.Event] = []  # an event belongs to one test's loop
 
 
 async def ignore_everything(run: Run) -> None:
     await note(run, "began")
-    while not RELEASED.is_set():
+    while not RELEASED[-1].is_set():
         with contextlib.suppress(asyncio.CancelledError):
-            await RELEASED.wait()
+            await RELEASED[-1].wait()
 
 
 async def destroy_after_loss(run: Run) -> None:
@@ -240,9 +241,7 @@ async def test_a_run_longer_than_its_lock_keeps_it() -> None:
 
 
 def _clock() -> Any:
-    from tasks_app.store.periodic import clock  # noqa: PLC0415 only here
-
-    return clock()
+    return store.clock(keys.current())
 
 
 async def test_a_lost_lock_cancels_the_run() -> None:
@@ -314,14 +313,14 @@ async def test_it_survives_a_renewal_that_fails() -> None:
 
 async def test_it_survives_an_end_that_is_refused() -> None:
     each = job(ignore_everything, every=0.5)
-    RELEASED.clear()
+    RELEASED.append(asyncio.Event())
     async with serving(each):
         await eventually(happened(each, "began"))
         name = keys.current().name("periodic")
         kept = await client.client().hgetall(name)
         await client.client().delete(name)
         await client.client().set(name, "of the wrong type")
-        RELEASED.set()
+        RELEASED[-1].set()
         await eventually(lambda: _free(lock_key()))
         await client.client().delete(name)
         await client.client().hset(name, mapping=kept)
@@ -428,12 +427,12 @@ async def test_a_function_that_ignores_shutdown_is_left_behind(
 ) -> None:
     monkeypatch.setattr(service_module, "LEAVE_SECONDS", 0.1)
     monkeypatch.setattr(periodic_run, "REPORT_SECONDS", 0.1)
-    RELEASED.clear()
+    RELEASED.append(asyncio.Event())
     each = job(ignore_everything)
     async with serving(each) as service:
         await eventually(happened(each, "began"))
     assert service.is_leaving_work_behind
     assert not await _free(lock_key())  # nobody else runs it while it goes on here
-    RELEASED.set()
+    RELEASED[-1].set()
     await eventually(lambda: _true(not service.is_leaving_work_behind))
     assert await _free(lock_key())
