@@ -164,6 +164,7 @@ TASK_LEASE_SECONDS = env.seconds("TASK_LEASE_SECONDS", 15.0, minimum=1.0)
 TASK_RETENTION_SECONDS = env.seconds("TASK_RETENTION_SECONDS", 86400.0)
 TASK_MAX_PAYLOAD_BYTES = env.number("TASK_MAX_PAYLOAD_BYTES", 1024 * 1024, minimum=1024)
 TASK_MAX_DELIVERIES = env.number("TASK_MAX_DELIVERIES", 3, minimum=1)
+CLEANUP_LOCK_SECONDS = env.seconds("CLEANUP_LOCK_SECONDS", 60.0, minimum=1.0)
 THREAD_POOL_SIZE = env.number("THREAD_POOL_SIZE", 8, minimum=1)
 
 # --- AI providers: several are separated by ";" --------------------------------------------------

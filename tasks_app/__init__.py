@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tasks_app.definition import task as task
     from tasks_app.domain.retry import Retry as Retry
+    from tasks_app.periodic_jobs import periodic as periodic
     from tasks_app.services.gather import gather as gather
     from tasks_app.store.locks import RedisLock as RedisLock
     from tasks_app.store.mappings import RedisDict as RedisDict
@@ -17,10 +18,11 @@ _HOMES = {
     "RedisLock": "tasks_app.store.locks",
     "Retry": "tasks_app.domain.retry",
     "gather": "tasks_app.services.gather",
+    "periodic": "tasks_app.periodic_jobs",
     "task": "tasks_app.definition",
 }
 
-__all__ = ["RedisDict", "RedisLock", "Retry", "gather", "task"]
+__all__ = ["RedisDict", "RedisLock", "Retry", "gather", "periodic", "task"]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 from tasks_app.domain.owned import end_owned
+from tasks_app.domain.periodic import JobReport
 from tasks_app.domain.records import Event, Task, Viewer
 from tasks_app.domain.states import FINAL, TaskState
 from tasks_app.generation.catalog import aclose_catalog
@@ -40,6 +41,7 @@ from tasks_app.services.inspect import (
     workers_alive,
     workers_heard_since,
 )
+from tasks_app.services.periodic import periodic_jobs_sync
 from tasks_app.services.stop import stop_item, stop_task, stop_task_sync, stop_tasks_sync
 from tasks_app.services.tokens import user_for_token
 from tasks_app.store import client, keys
@@ -48,13 +50,14 @@ from tasks_app.store.scripts import StopCode
 from tasks_app.store.subscriptions import Subscriptions, subscriptions
 
 __all__ = [
-    "FINAL", "Ask", "Event", "Filter", "Found", "Match", "Output", "Page", "StopCode",
+    "FINAL", "Ask", "Event", "Filter", "Found", "JobReport", "Match", "Output", "Page", "StopCode",
     "Subscriptions", "Task", "TaskState", "Viewer", "aviewer_for", "count_tasks_sync", "end_owned",
     "enqueue_sync", "enqueue_task", "find_sync", "follow", "get_task", "list_tasks", "listen_all",
-    "listen_user", "ping", "read_output", "read_output_sync", "search_tasks_sync", "shutdown",
-    "stop_item", "stop_task", "stop_task_sync", "stop_tasks_sync", "subscriptions",
-    "summaries", "summaries_sync", "task_ids_sync", "unfinished_ids", "user_for_token",
-    "viewer_for", "wait_task", "with_results", "workers_alive", "workers_heard_since",
+    "listen_user", "periodic_jobs_sync", "ping", "read_output", "read_output_sync",
+    "search_tasks_sync", "shutdown", "stop_item", "stop_task", "stop_task_sync", "stop_tasks_sync",
+    "subscriptions", "summaries", "summaries_sync", "task_ids_sync", "unfinished_ids",
+    "user_for_token", "viewer_for", "wait_task", "with_results", "workers_alive",
+    "workers_heard_since",
 ]  # fmt: skip
 
 

@@ -60,5 +60,9 @@ def max_deliveries() -> int:
     return int(getattr(settings, "TASK_MAX_DELIVERIES", 3))
 
 
+def cleanup_lock_seconds() -> float:
+    return float(getattr(settings, "CLEANUP_LOCK_SECONDS", 60.0))
+
+
 def thread_pool_size() -> int:
     return int(getattr(settings, "THREAD_POOL_SIZE", 8))

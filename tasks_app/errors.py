@@ -52,6 +52,10 @@ class InvalidTask(TasksError):
     """The task cannot be enqueued as it is."""
 
 
+class InvalidPeriodic(TasksError):
+    """The periodic job cannot work as it is defined."""
+
+
 class InvalidName(TasksError):
     """A lock or a dictionary cannot have this name."""
 

@@ -120,6 +120,7 @@ class Batch:
 SCRIPTS = (
     "enqueue", "claim", "emit", "settle", "stop", "renew", "reap", "read", "prune",
     "lock_acquire", "lock_renew", "lock_release", "mapping_replace",
+    "periodic_tick", "periodic_end", "periodic_forget", "clock",
 )  # fmt: skip
 
 

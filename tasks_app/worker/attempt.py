@@ -64,5 +64,8 @@ class Attempt:
         if self.task is not None:
             self.task.cancel()
 
+    def interrupt(self) -> None:
+        self.interrupted = True
+
     def cancel_later(self, delay: float, call: Callable[[Attempt], Any]) -> None:
         self.give_up = asyncio.get_running_loop().call_later(delay, call, self)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import json
 import logging
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from inspect import iscoroutinefunction
 from typing import Any
-
-from django.db import close_old_connections
 
 from tasks_app.conf import MAX_OUTPUT_BYTES
 from tasks_app.definition import TaskDefinition, resolve
@@ -21,6 +18,7 @@ from tasks_app.domain.context import current_task_id, current_wait
 from tasks_app.errors import InvalidTask
 from tasks_app.worker.attempt import Attempt, Ending, Outcome, Purpose
 from tasks_app.worker.context import TaskContext
+from tasks_app.worker.threads import in_thread
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +60,8 @@ async def _within_timeout(
     if iscoroutinefunction(definition.func):
         work = definition.func(*args, **payload[1])
     else:
-        work = _in_thread(attempt, threads, definition.func, args, payload[1])
+        call = partial(definition.func, *args, **payload[1])
+        work = in_thread(threads, call, attempt.interrupt)
     limit = attempt.claimed.timeout
     if limit is None:
         return await work
@@ -89,46 +88,6 @@ def _arguments(payload: str) -> tuple[list[Any], dict[str, Any]]:
         return list(loaded["args"]), dict(loaded["kwargs"])
     except (ValueError, TypeError, KeyError) as error:
         raise InvalidTask("The task's arguments in Redis are damaged.") from error
-
-
-async def _in_thread(
-    attempt: Attempt,
-    threads: ThreadPoolExecutor,
-    func: Callable[..., Any],
-    args: list[Any],
-    kwargs: dict[str, Any],
-) -> Any:
-    """Run a synchronous function in the pool; a cancellation waits until its thread returns.
-
-    A thread cannot be killed: it looks at `context.cancelled`. Until it returns it keeps its slot,
-    so that the same task never runs twice at once in this process. One that still waits for a
-    thread never starts.
-    """
-    context = contextvars.copy_context()
-    job = threads.submit(context.run, _with_fresh_database, func, args, kwargs)
-    future = asyncio.wrap_future(job)
-    interrupted: asyncio.CancelledError | None = None
-    while not future.done():
-        try:
-            await asyncio.wait({future})
-        except asyncio.CancelledError as error:
-            interrupted, attempt.interrupted = error, True
-            if job.cancel():
-                raise
-    if interrupted is not None:
-        future.exception()  # looked at, so that asyncio does not report it as forgotten
-        raise interrupted
-    return future.result()
-
-
-def _with_fresh_database(func: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
-    close_old_connections()
-    try:
-        return func(*args, **kwargs)
-    except StopIteration as error:  # no future can hold it: its waiter would wait for ever
-        raise RuntimeError("The task raised StopIteration.") from error
-    finally:
-        close_old_connections()
 
 
 def _succeeded(result: Any) -> Outcome:

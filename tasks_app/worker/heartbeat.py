@@ -1,4 +1,4 @@
-"""A worker's heartbeat: renews its leases, learns of stops and losses, reaps the dead, prunes."""
+"""A worker's heartbeat: renews its leases, learns of stops and losses, reaps the dead."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ log = logging.getLogger(__name__)
 
 # After Redis was away, every worker gets this long to renew its leases before anyone reaps them.
 STEADY_SECONDS = 3.0
-PRUNE_EVERY_SECONDS = 5.0
-PRUNE_LIMIT = 500
 
 
 class Heartbeat:
@@ -36,7 +34,6 @@ class Heartbeat:
         self._cancel = cancel
         self._kicked = asyncio.Event()
         self._in_contact_since: float | None = None
-        self._next_prune = 0.0
         self._last_beat = time.monotonic()
 
     def kick(self) -> None:
@@ -74,7 +71,7 @@ class Heartbeat:
                 lease=conf.lease_seconds(),
                 leases=[(a.claimed.id, a.claimed.token) for a in held],
             ),
-            *self._housekeeping(),
+            *self._recovery(),
         ]
         replies = await client.arun_all(calls)
         if self._in_contact_since is None:
@@ -83,21 +80,14 @@ class Heartbeat:
             self._learn(attempt, code)
         for task_id, status in replies[1] if len(replies) > 1 else ():
             log.warning("lease_reaped task_id=%s status=%s", task_id, status)
-        if len(replies) > 2 and replies[2] >= PRUNE_LIMIT:  # noqa: PLR2004 the third call's answer
-            self._next_prune = 0.0  # there is more: at once, so that it never falls behind
-            self.kick()
 
-    def _housekeeping(self) -> list[Call[Any]]:
+    def _recovery(self) -> list[Call[Any]]:
+        # Every worker reaps, with every beat and without a lock: the script is atomic, so nothing
+        # is reaped twice, and no worker's death makes the others wait for a lock to expire.
         now = time.monotonic()
         if self._in_contact_since is None or now - self._in_contact_since < STEADY_SECONDS:
             return []
-        prefix = keys.current().prefix
-        calls: list[Call[Any]] = [scripts.reap(prefix, lease=conf.lease_seconds())]
-        if now >= self._next_prune:
-            self._next_prune = now + PRUNE_EVERY_SECONDS
-            retention = conf.retention_seconds()
-            calls.append(scripts.prune(prefix, retention=retention, limit=PRUNE_LIMIT))
-        return calls
+        return [scripts.reap(keys.current().prefix, lease=conf.lease_seconds())]
 
     def _learn(self, attempt: Attempt, code: LeaseCode) -> None:
         if attempt.outcome is not None:
