@@ -23,6 +23,7 @@ from tests.support.redis_server import RedisServer
 hypothesis.settings.register_profile(
     "signalbox", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
+hypothesis.settings.register_profile("long", hypothesis.settings.get_profile("signalbox"))
 hypothesis.settings.load_profile("signalbox")
 
 

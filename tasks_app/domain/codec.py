@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
 
 def dumps(value: Any) -> str:
     """Return JSON text. Raises TypeError or ValueError for what JSON cannot hold (also NaN)."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = _encode(value)
     try:
         text.encode()
     except UnicodeEncodeError:  # a lone surrogate: legal in a Python string, not in UTF-8

@@ -18,7 +18,7 @@ NAMES = {
     "commands": "tasks:commands",  # channel: {"action": "stop", "task_id": …}
     # records, removed by prune when their retention has passed
     "task": "task:",  # hash + task id: the record
-    "output": "output:",  # stream + task id: events, bounded
+    "output": "output:",  # stream + task id: events, bounded; the first ones are in the record
     "text": "text:",  # string + task id: the whole text of the current attempt
     # indexes
     "all": "all",  # sorted set: task id by sequence number; every task that is kept

@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from functools import cache
 from pathlib import Path
@@ -22,6 +22,7 @@ from tasks_app.store.keys import NAMES
 
 T = TypeVar("T")
 LUA = Path(__file__).parent / "lua"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,8 @@ def _ms(seconds: float) -> int:
 
 
 def _moment_ms(moment: datetime | None) -> int | str:
-    return "" if moment is None else int(moment.timestamp() * 1000)
+    # in whole numbers: a float's last digits may make it a millisecond too early
+    return "" if moment is None else -((EPOCH - moment) // timedelta(milliseconds=1))
 
 
 def _fields(task: NewTask) -> dict[str, str | int | float]:
@@ -251,6 +253,29 @@ def emit(prefix: str, *, task_id: str, token: str, flush: Flush) -> Call[bool]:
     return Call(bool, (prefix, *head, *pairs), script("emit"))
 
 
+class Settlement(NamedTuple):
+    """The end of an attempt: what the settle script is told; `delay` in seconds, before a retry.
+
+    Nothing is settled before the attempt's flush number `flushed` has been written.
+    """
+
+    task_id: str
+    token: str
+    outcome: str
+    result: str = ""
+    error: str = ""
+    delay: float = 0.0
+    flushed: int = 0
+
+
+def settle_all(prefix: str, settlements: Sequence[Settlement]) -> Call[list[SettleCode]]:
+    """Build the call that ends attempts; one code for each, in their order."""
+    args = [part for one in settlements for part in one._replace(delay=_ms(one.delay))]
+    return Call(
+        lambda reply: [SettleCode(int(code)) for code in reply], (prefix, *args), script("settle")
+    )
+
+
 def settle(
     prefix: str,
     *,
@@ -262,9 +287,9 @@ def settle(
     delay: float = 0.0,
     flushed: int = 0,
 ) -> Call[SettleCode]:
-    """Build the call that ends an attempt once its flush number `flushed` has been written."""
-    args = (task_id, token, outcome, result, error, _ms(delay), flushed)
-    return Call(lambda r: SettleCode(int(r)), (prefix, *args), script("settle"))
+    """Build the call that ends one attempt."""
+    call = settle_all(prefix, [Settlement(task_id, token, outcome, result, error, delay, flushed)])
+    return Call(lambda reply: call.parse(reply)[0], call.args, call.script)
 
 
 def stop(prefix: str, *, task_id: str, by: str, reason: str) -> Call[StopCode]:

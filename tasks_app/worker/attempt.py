@@ -52,17 +52,9 @@ class Attempt:
     outcome: Outcome | None = None
     settled: bool = False
     interrupted: bool = False  # a thread was asked to return, by whatever: it cannot be cancelled
-    held_until: float = 0.0  # monotonic: Redis refused its last write, so the next one waits
+    is_refused: bool = False  # Redis refused a write of it, or of those written with it
     give_up: asyncio.TimerHandle | None = field(default=None, repr=False)
     overdue: asyncio.TimerHandle | None = field(default=None, repr=False)
-
-    def due_in(self, now: float) -> float:
-        """Return the seconds until something about it may be written; infinity for nothing."""
-        if self.outcome is not None and (self.purpose is Purpose.LOST or not self.settled):
-            due = 0.0
-        else:
-            due = self.output.due_in(now)
-        return max(due, self.held_until - now)
 
     def cancel(self, purpose: Purpose) -> None:
         """Cancel the function once for each purpose; a stop outranks a release."""

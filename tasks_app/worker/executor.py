@@ -59,14 +59,17 @@ async def _within_timeout(
 ) -> Any:
     payload = _arguments(attempt.claimed.payload)
     args = [TaskContext(attempt), *payload[0]] if definition.takes_context else payload[0]
+    if iscoroutinefunction(definition.func):
+        work = definition.func(*args, **payload[1])
+    else:
+        work = _in_thread(attempt, threads, definition.func, args, payload[1])
     limit = attempt.claimed.timeout
+    if limit is None:
+        return await work
     scope = asyncio.timeout(limit)
     try:
         async with scope:
-            if iscoroutinefunction(definition.func):
-                result = await definition.func(*args, **payload[1])
-            else:
-                result = await _in_thread(attempt, threads, definition.func, args, payload[1])
+            result = await work
         if not scope.expired():  # else it swallowed its cancellation
             return result
     except TimeoutError as error:
@@ -133,7 +136,7 @@ def _succeeded(result: Any) -> Outcome:
         text = dumps(result)
     except (TypeError, ValueError) as error:
         return failed({"type": "InvalidResult", "message": f"The result is not JSON: {error}"})
-    if len(text.encode()) > MAX_OUTPUT_BYTES:
+    if len(text) * 4 > MAX_OUTPUT_BYTES and len(text.encode()) > MAX_OUTPUT_BYTES:
         return failed(
             {"type": "InvalidResult", "message": f"The result exceeds {MAX_OUTPUT_BYTES} bytes."}
         )

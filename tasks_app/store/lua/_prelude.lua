@@ -16,15 +16,42 @@ local function hint(id, user)
   redis.call('PUBLISH', key('changes_all'), message)
 end
 
+-- A task's first events stand in its record, one a line: `id kind data`. A stream of its own takes
+-- 4 KiB, so it begins with the first token, or when the lines grow long.
+local LOG_BYTES = 600
+
+local function each_line(log) return string.gmatch(log, '(%S+) (%S+) ([^\n]*)\n') end
+
+local function id_after(before)
+  local ms, count = string.match(before, '^(%d+)%-(%d+)$')
+  if not ms or tonumber(ms) < now then return now .. '-0' end
+  return ms .. '-' .. string.format('%.0f', count + 1)
+end
+
+local function add_to_stream(id, event, kind, data)
+  return redis.call('XADD', key('output', id), 'MAXLEN', '~', 2000, event, 't', kind, 'd', data)
+end
+
 -- Appends one event to the task's output and publishes it. `data` is JSON text; `end` carries
 -- none: its readers take it from the record. The predecessor's id lets a reader see a gap.
 local function append(id, kind, data)
   local task = key('task', id)
-  local before = redis.call('HGET', task, 'last_event') or ''
-  local event = redis.call('XADD', key('output', id), 'MAXLEN', '~', 2000, '*', 't', kind, 'd', data)
-  redis.call('HSET', task, 'last_event', event)
-  if before == '' then redis.call('HSET', task, 'first_event', event) end
-  if kind == 'end' then redis.call('HSET', task, 'before_end', before) end
+  local f = redis.call('HMGET', task, 'last_event', 'log')
+  local before, event = f[1] or '', nil
+  local log = f[2] or (before == '' and '')
+  if log and kind ~= 'token' and #log + #data < LOG_BYTES then
+    event = id_after(before)
+    redis.call('HSET', task, 'last_event', event, 'log', log .. event .. ' ' .. kind .. ' ' .. data .. '\n')
+  else
+    for line, its_kind, its_data in each_line(log or '') do add_to_stream(id, line, its_kind, its_data) end
+    event = add_to_stream(id, '*', kind, data)
+    redis.call('HSET', task, 'last_event', event)
+    if log then
+      redis.call('HDEL', task, 'log')
+      redis.call('HSET', task, 'first_event', string.match(log, '^(%S+) ') or event)
+    end
+    if kind == 'end' then redis.call('HSET', task, 'before_end', before) end
+  end
   redis.call('PUBLISH', key('events', id), '{"id":"' .. event .. '","prev":"' .. before ..
     '","type":' .. quoted(kind) .. ',"data":' .. (data == '' and 'null' or data) .. '}')
   return event
@@ -114,6 +141,12 @@ local function drop_key(id, t, kind)
   if name and redis.call('GET', key(kind, name)) == id then redis.call('DEL', key(kind, name)) end
 end
 
+-- Lets a task wait in its queue. (The queue's name may have been pruned while nothing waited there.)
+local function line_up(id, queue, score)
+  redis.call('ZADD', key('queue', queue), score, id)
+  redis.call('SADD', key('queues'), queue)
+end
+
 -- --- concurrency limits: `slots` holds who runs, `held` who is queued but waits for a slot ---------
 
 -- Lets as many held tasks of a key into their queues as it has free slots.
@@ -125,7 +158,7 @@ local function let_in(limit_key)
     if not f.err and f[1] == 'queued' and tonumber(f[3]) then
       if taken >= (tonumber(f[4]) or 1) then return end
       taken = taken + 1
-      redis.call('ZADD', key('queue', f[2] or 'default'), f[3], id)
+      line_up(id, f[2] or 'default', f[3])
       redis.call('PUBLISH', key('wake'), f[2] or 'default')
     end
     redis.call('ZREM', held, id)
@@ -158,21 +191,24 @@ end
 
 -- --- parents ---------------------------------------------------------------------------------------
 
--- Counts a child's progress towards its parent's, unless the parent reports its own. An event is
--- written when the whole per cent changes.
+-- Counts a child's progress towards its parent's, unless the parent reports its own, and what that
+-- moves towards the parent's parent. An event is written when the whole per cent changes.
 local function credit(parent, amount)
-  local task = key('task', parent)
-  local f = redis.pcall('HMGET', task, 'status', 'user', 'own_progress', 'progress')
-  if f.err or not f[1] or FINAL[f[1]] or f[3] then return end
-  local total = redis.call('ZCARD', key('children', parent))
-  if total == 0 then return end
-  local sum = tonumber(redis.call('HINCRBYFLOAT', task, 'children_progress', amount))
-  local before, progress = tonumber(f[4]) or 0, math.max(0, math.min(1, sum / total))
-  if math.floor(progress * 100) == math.floor(before * 100) then return end
-  progress = string.format('%.4f', progress)
-  redis.call('HSET', task, 'progress', progress)
-  append(parent, 'progress', '{"progress":' .. progress .. ',"message":""}')
-  hint(parent, f[2])
+  while parent do
+    local task = key('task', parent)
+    local f = redis.pcall('HMGET', task, 'status', 'user', 'own_progress', 'progress', 'parent')
+    if f.err or not f[1] or FINAL[f[1]] or f[3] then return end
+    local total = redis.call('ZCARD', key('children', parent))
+    if total == 0 then return end
+    local sum = tonumber(redis.call('HINCRBYFLOAT', task, 'children_progress', amount))
+    local before, progress = tonumber(f[4]) or 0, math.max(0, math.min(1, sum / total))
+    if math.floor(progress * 100) == math.floor(before * 100) then return end
+    local shown = string.format('%.4f', progress)
+    redis.call('HSET', task, 'progress', shown)
+    append(parent, 'progress', '{"progress":' .. shown .. ',"message":""}')
+    hint(parent, f[2])
+    parent, amount = f[5], tonumber(shown) - before
+  end
 end
 
 -- Writes a task's one end: its state, its last event, and its way out of every index of the living.
@@ -193,8 +229,10 @@ local function finish(id, t, status, result, error)
   hint(id, t.user)
   for kind in pairs(t.keys) do drop_key(id, t, kind) end
   if t.limit_key then
-    if t.status == 'queued' then redis.call('ZREM', key('held', t.limit_key), id) end
-    free_slot(id, t)
+    -- Whoever leaves makes room: one that was let in, or the first in line whose own limit was lower.
+    redis.call('ZREM', key('held', t.limit_key), id)
+    redis.call('SREM', key('slots', t.limit_key), id)
+    let_in(t.limit_key)
   end
   if t.parent then
     redis.call('ZADD', key('children', t.parent), 'XX', 1, id)
@@ -300,7 +338,7 @@ local function put_back(id, t, due, error)
   if due then
     redis.call('ZADD', key('scheduled'), due, id)
   else
-    redis.call('ZADD', key('queue', t.queue), t.score, id)
+    line_up(id, t.queue, t.score)
   end
   redis.call('PUBLISH', key('wake'), t.queue)
   update(id, status, t.attempts, t.user)
@@ -312,7 +350,7 @@ local function promote(id)
   local t = load(id)
   if misplaced(id, t, 'scheduled') then return end
   redis.call('HSET', key('task', id), 'status', 'queued')
-  redis.call('ZADD', key('queue', t.queue), t.score, id)
+  line_up(id, t.queue, t.score)
   update(id, 'queued', t.attempts, t.user)
 end
 
