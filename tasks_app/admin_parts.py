@@ -138,6 +138,17 @@ def retried_from(row: Task) -> SafeString | str:
     return _task_link(row.record.retried_from)
 
 
+@admin.display(description="children")
+def children(row: Task) -> SafeString:
+    """Return the tasks that this one started, each with its state; the unfinished ones first."""
+    shown = row.children.tasks
+    rows = ((_task_link(child.id), child.name, child.status.value) for child in shown)
+    items = format_html_join("", "<li>{} {} <strong>{}</strong></li>", rows)
+    left = row.children.count - len(shown)
+    more = format_html('<p class="help">and {} more</p>', left) if left > 0 else ""
+    return format_html('<div><ul class="signalbox-children">{}</ul>{}</div>', items, more)
+
+
 @admin.display(description="positional arguments")
 def arguments(row: Task) -> SafeString | str:
     return _json(row.record.payload.get("args"))

@@ -10,7 +10,7 @@ from django.db import models
 from tasks_app.domain import records
 
 if TYPE_CHECKING:
-    from tasks_app.services.browse import Output
+    from tasks_app.services.browse import Children, Output
 
 Row = TypeVar("Row", bound=models.Model)
 
@@ -49,10 +49,12 @@ class Task(models.Model):
 
     objects = NoRows["Task"]()
 
-    # What Redis says, the owner's name and the text so far: set by whoever makes the instance.
+    # What Redis says, the owner's name, the text so far and the tasks that it started: set by
+    # whoever makes the instance.
     record: records.Task
     owner: str
     output: Output
+    children: Children
 
     class Meta:
         managed = False

@@ -111,6 +111,21 @@ async def chatter(context: Any, count: int) -> None:
             await asyncio.sleep(0)
 
 
+@task(takes_context=True)
+async def stream_tokens(context: Any, seconds: float, rate: float) -> int:
+    """Put out `rate` tokens a second, as a provider's stream does, at moments of its own."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    due = loop.time() + int(context.task_id[:8], 16) / 2**32 / rate
+    count = 0
+    while due < end:
+        await asyncio.sleep(due - loop.time())
+        context.token("word ")
+        count += 1
+        due += 1 / rate
+    return count
+
+
 RELEASED = asyncio.Event()
 
 

@@ -86,7 +86,16 @@ async def enqueue_many(
 
 def send_sync(new: NewTask, ask: Ask | None = None) -> Task:
     """Do as `send`, from synchronous code."""
-    reply = client.run(_call(new, ask))
+    return _found(new, client.run(_call(new, ask)))
+
+
+def send_many_sync(new: Sequence[NewTask]) -> list[Task]:
+    """Write prepared tasks in one round trip; answer them, or those that stand for them."""
+    replies = client.run_all([_call(one, None) for one in new]) if new else []
+    return [_found(one, reply) for one, reply in zip(new, replies, strict=True)]
+
+
+def _found(new: NewTask, reply: Enqueued) -> Task:
     found = _record(new, reply) or inspect.find_sync(reply.id)
     if found is None:
         raise TaskNotFound

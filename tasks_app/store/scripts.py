@@ -70,6 +70,14 @@ class SettleCode(IntEnum):
     OUTPUT_MISSING = 2
 
 
+class PurgeCode(IntEnum):
+    """What became of a task that was to be removed."""
+
+    MISSING = 0
+    REMOVED = 1
+    UNFINISHED = 2
+
+
 class EnqueueCode(IntEnum):
     """What became of an enqueue."""
 
@@ -119,6 +127,7 @@ class Batch:
 
 SCRIPTS = (
     "enqueue", "claim", "emit", "settle", "stop", "renew", "reap", "read", "prune",
+    "purge", "stats",
     "lock_acquire", "lock_renew", "lock_release", "mapping_replace",
     "periodic_tick", "periodic_end", "periodic_forget", "clock",
 )  # fmt: skip
@@ -290,13 +299,21 @@ def stop(prefix: str, *, task_id: str, by: str, reason: str) -> Call[StopCode]:
 
 
 def renew(
-    prefix: str, *, instance: str, lease: float, leases: Sequence[tuple[str, str]]
+    prefix: str,
+    *,
+    instance: str,
+    lease: float,
+    leases: Sequence[tuple[str, str]],
+    facts: str = "",
 ) -> Call[list[LeaseCode]]:
-    """Build the heartbeat of a worker; one code per lease, in their order."""
+    """Build the heartbeat of a worker; one code per lease, in their order.
+
+    `facts` is JSON about the worker, kept as long as it is heard of.
+    """
     pairs = [part for lease_pair in leases for part in lease_pair]
     return Call(
         lambda r: [LeaseCode(int(code)) for code in r],
-        (prefix, instance, _ms(lease), *pairs),
+        (prefix, instance, _ms(lease), facts, *pairs),
         script("renew"),
     )
 
@@ -313,6 +330,13 @@ def reap(prefix: str, *, lease: float, limit: int = 500) -> Call[list[tuple[str,
 def prune(prefix: str, *, retention: float, limit: int = 500) -> Call[int]:
     """Build the call that removes tasks finished more than `retention` seconds ago."""
     return Call(int, (prefix, _ms(retention), limit), script("prune"))
+
+
+def purge(prefix: str, *, task_ids: Sequence[str]) -> Call[list[PurgeCode]]:
+    """Build the call that removes those of the tasks that are finished; one code per id."""
+    return Call(
+        lambda r: [PurgeCode(int(code)) for code in r], (prefix, *task_ids), script("purge")
+    )
 
 
 def _batch(reply: list[Any]) -> Batch | None:

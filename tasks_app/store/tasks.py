@@ -136,8 +136,17 @@ def page(
     keys: Keys, user_id: str | None, before: int | None, limit: int
 ) -> Call[list[tuple[str, int]]]:
     """Build the call that reads ids with their sequence numbers, newest first, below `before`."""
+    return _page(keys.index(user_id), before, limit)
+
+
+def page_failed(keys: Keys, before: int | None, limit: int) -> Call[list[tuple[str, int]]]:
+    """Do as `page`, for all tasks that failed for good."""
+    return _page(keys.name("failed"), before, limit)
+
+
+def _page(index: str, before: int | None, limit: int) -> Call[list[tuple[str, int]]]:
     highest = "+inf" if before is None else f"({before}"
-    args = (keys.index(user_id), highest, "-inf", "WITHSCORES", "LIMIT", 0, limit)
+    args = (index, highest, "-inf", "WITHSCORES", "LIMIT", 0, limit)
     return Call(_pairs, ("ZREVRANGEBYSCORE", *args))
 
 
@@ -146,8 +155,37 @@ def slice_all(keys: Keys, offset: int, limit: int) -> Call[list[str]]:
     return Call(_texts, ("ZREVRANGE", keys.index(None), offset, offset + limit - 1))
 
 
+def slice_failed(keys: Keys, limit: int) -> Call[list[str]]:
+    """Build the call that reads the newest ids of those that failed for good."""
+    return Call(_texts, ("ZREVRANGE", keys.name("failed"), 0, limit - 1))
+
+
+def slice_finished(keys: Keys, until: int, offset: int, limit: int) -> Call[list[str]]:
+    """Build the call that reads ids of tasks that ended at `until` (ms) or before, oldest first."""
+    args = (keys.name("finished"), "-inf", until, "LIMIT", offset, limit)
+    return Call(_texts, ("ZRANGEBYSCORE", *args))
+
+
+def slice_children(keys: Keys, parent_id: str, limit: int) -> Call[list[str]]:
+    """Build the call that reads ids of a task's children, the unfinished ones first."""
+    return Call(_texts, ("ZRANGE", keys.name("children", parent_id), 0, limit - 1), None, list)
+
+
+def count_children(keys: Keys, parent_id: str) -> Call[int]:
+    return Call(int, ("ZCARD", keys.name("children", parent_id)), None, int)
+
+
 def count_all(keys: Keys) -> Call[int]:
     return Call(int, ("ZCARD", keys.index(None)))
+
+
+def count_failed(keys: Keys) -> Call[int]:
+    return Call(int, ("ZCARD", keys.name("failed")))
+
+
+def status(keys: Keys, task_id: str) -> Call[str]:
+    """Build the call that reads a task's state alone; empty when there is no task."""
+    return Call(lambda text: text or "", ("HGET", keys.task(task_id), "status"), None, str)
 
 
 class Traits(NamedTuple):
@@ -234,5 +272,14 @@ def _pairs(rows: list[Any]) -> list[tuple[str, int]]:
     return [(str(name), int(float(score))) for name, score in rows]
 
 
-def forget_worker(keys: Keys, instance: str) -> Call[int]:
-    return Call(int, ("ZREM", keys.name("workers"), instance))
+def worker_facts(keys: Keys) -> Call[dict[str, str]]:
+    """Build the call that reads what the workers say about themselves (JSON), by instance."""
+    return Call(dict, ("HGETALL", keys.name("worker_facts")))
+
+
+def forget_worker(keys: Keys, instance: str) -> list[Call[int]]:
+    """Build the calls by which a worker leaves."""
+    return [
+        Call(int, ("HDEL", keys.name("worker_facts"), instance)),
+        Call(int, ("ZREM", keys.name("workers"), instance)),
+    ]

@@ -28,10 +28,12 @@ class Heartbeat:
         instance: str,
         attempts: dict[str, Attempt],
         cancel: Callable[[Attempt, Purpose], None],
+        facts: Callable[[], str] = str,
     ) -> None:
         self._instance = instance
         self._attempts = attempts
         self._cancel = cancel
+        self._facts = facts
         self._kicked = asyncio.Event()
         self._in_contact_since: float | None = None
         self._last_beat = time.monotonic()
@@ -70,6 +72,7 @@ class Heartbeat:
                 instance=self._instance,
                 lease=conf.lease_seconds(),
                 leases=[(a.claimed.id, a.claimed.token) for a in held],
+                facts=self._facts(),
             ),
             *self._recovery(),
         ]

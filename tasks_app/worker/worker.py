@@ -23,6 +23,7 @@ from tasks_app.worker.attempt import Attempt, Ending, Outcome, Purpose
 from tasks_app.worker.exchange import Exchange
 from tasks_app.worker.executor import cancelled, execute, failed, too_late
 from tasks_app.worker.heartbeat import Heartbeat
+from tasks_app.worker.lag import WorkerFacts
 from tasks_app.worker.output import Output
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,8 @@ class Worker:
             lost=lambda attempt: self._cancel(attempt, Purpose.LOST),
             over=self._over,
         )
-        self._heartbeat = Heartbeat(self.instance, self._attempts, self._cancel)
+        self._facts = WorkerFacts(self.queues, concurrency, self._attempts)
+        self._heartbeat = Heartbeat(self.instance, self._attempts, self._cancel, self._facts.json)
 
     @property
     def is_leaving_work_behind(self) -> bool:
@@ -86,14 +88,16 @@ class Worker:
         await self._listen(stopping)
         exchange = asyncio.create_task(self._exchange.run(), name="signalbox-exchange")
         heartbeat = asyncio.create_task(self._heartbeat.run(), name="signalbox-heartbeat")
+        lag = asyncio.create_task(self._facts.lag.run(), name="signalbox-lag")
         ending = asyncio.create_task(stopping.wait(), name="signalbox-stopping")
         try:
             await asyncio.wait({exchange, heartbeat, ending}, return_when=asyncio.FIRST_COMPLETED)
             await self._drain(exchange)
         finally:
             # The heartbeat goes last, so that no lease is lost while the rest is written.
-            await end_owned(ending, exchange, heartbeat)
-            results = await asyncio.gather(exchange, heartbeat, ending, return_exceptions=True)
+            await end_owned(ending, lag, exchange, heartbeat)
+            owned = (exchange, heartbeat, lag, ending)
+            results = await asyncio.gather(*owned, return_exceptions=True)
             await self._leave()
         for result in results:
             if isinstance(result, Exception):
@@ -252,6 +256,6 @@ class Worker:
         # Threads that still run are left behind: the process ends, their leases expire.
         self._threads.shutdown(wait=False, cancel_futures=True)
         try:
-            await client.arun(store.forget_worker(names, self.instance))
+            await client.arun_all(store.forget_worker(names, self.instance))
         except StoreUnavailable:
             log.warning("worker_left_unannounced instance=%s", self.instance)

@@ -82,6 +82,7 @@ local function quarantine(id)
   redis.call('HDEL', key('task', id), 'token')
   redis.call('HSET', key('task', id), 'status', 'failed', 'finished', now, 'error',
     '{"type":"DamagedRecord","message":"The task\'s record in Redis was damaged."}')
+  redis.call('ZADD', key('failed'), redis.call('ZSCORE', key('all'), id) or 0, id)
   pcall(append, id, 'end', '')
   hint(id)
 end
@@ -307,6 +308,17 @@ local function adopt(id, f)
   if parent[1] == 'canceling' or parent[1] == 'canceled' then
     request_stop(id, parent[2] or '', 'parent')
   end
+end
+
+-- Removes a finished task with everything that belongs to it.
+local function remove(id)
+  local f = redis.pcall('HMGET', key('task', id), 'user', 'parent')
+  if not f.err and f[1] then redis.pcall('ZREM', key('user', f[1]), id) end
+  if not f.err and f[2] then redis.pcall('ZREM', key('children', f[2]), id) end
+  redis.call('UNLINK', key('task', id), key('output', id), key('text', id), key('children', id))
+  redis.call('ZREM', key('all'), id)
+  redis.call('ZREM', key('failed'), id)
+  redis.call('ZREM', key('finished'), id)
 end
 
 -- --- waiting and starting ----------------------------------------------------------------------------

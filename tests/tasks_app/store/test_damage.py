@@ -146,6 +146,17 @@ async def test_an_unknown_state_reads_as_failed_and_says_why() -> None:
     assert task.error["type"] == "DamagedRecord"
 
 
+@pytest.mark.parametrize("damage", [no_such_state, wrong_output])
+async def test_a_damaged_task_is_among_the_failed_ones(
+    damage: Callable[[str], Awaitable[None]],
+) -> None:
+    bad = await enqueue()
+    await damage(bad)
+    await claim()
+    page = await api.list_tasks(only=api.Filter(status="failed"))
+    assert [task.id for task in page.tasks] == [bad]
+
+
 @pytest.mark.parametrize("cursor", ["9" * 5000, "x", "-1", "\u0663"])
 async def test_a_nonsense_cursor_begins_at_the_newest(cursor: str) -> None:
     task_id = await enqueue()
