@@ -6,6 +6,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tasks_app.coroutines import cleanup_task as cleanup_task
+    from tasks_app.coroutines import create_task as create_task
+    from tasks_app.coroutines import has_active_tasks as has_active_tasks
+    from tasks_app.coroutines import list_task_ids_by_item_id as list_task_ids_by_item_id
+    from tasks_app.coroutines import list_tasks as list_tasks
+    from tasks_app.coroutines import stop_item_tasks as stop_item_tasks
+    from tasks_app.coroutines import stop_task as stop_task
     from tasks_app.definition import task as task
     from tasks_app.domain.retry import Retry as Retry
     from tasks_app.store.locks import RedisLock as RedisLock
@@ -15,10 +22,20 @@ _HOMES = {
     "RedisDict": "tasks_app.store.mappings",
     "RedisLock": "tasks_app.store.locks",
     "Retry": "tasks_app.domain.retry",
+    "cleanup_task": "tasks_app.coroutines",
+    "create_task": "tasks_app.coroutines",
+    "has_active_tasks": "tasks_app.coroutines",
+    "list_task_ids_by_item_id": "tasks_app.coroutines",
+    "list_tasks": "tasks_app.coroutines",
+    "stop_item_tasks": "tasks_app.coroutines",
+    "stop_task": "tasks_app.coroutines",
     "task": "tasks_app.definition",
 }
 
-__all__ = ["RedisDict", "RedisLock", "Retry", "task"]
+__all__ = [
+    "RedisDict", "RedisLock", "Retry", "cleanup_task", "create_task", "has_active_tasks",
+    "list_task_ids_by_item_id", "list_tasks", "stop_item_tasks", "stop_task", "task",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

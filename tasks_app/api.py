@@ -13,6 +13,7 @@ from tasks_app.domain.owned import end_owned
 from tasks_app.domain.records import Event, Task, Viewer
 from tasks_app.domain.states import FINAL, TaskState
 from tasks_app.generation.catalog import aclose_catalog
+from tasks_app.local import service as _local
 from tasks_app.services.access import aviewer_for, viewer_for
 from tasks_app.services.browse import (
     Found,
@@ -52,7 +53,7 @@ __all__ = [
     "Subscriptions", "Task", "TaskState", "Viewer", "aviewer_for", "count_tasks_sync", "end_owned",
     "enqueue_sync", "enqueue_task", "find_sync", "follow", "get_task", "list_tasks", "listen_all",
     "listen_user", "ping", "read_output", "read_output_sync", "search_tasks_sync", "shutdown",
-    "stop_item", "stop_task", "stop_task_sync", "stop_tasks_sync", "subscriptions",
+    "startup", "stop_item", "stop_task", "stop_task_sync", "stop_tasks_sync", "subscriptions",
     "summaries", "summaries_sync", "task_ids_sync", "unfinished_ids", "user_for_token",
     "viewer_for", "wait_task", "with_results", "workers_alive", "workers_heard_since",
 ]  # fmt: skip
@@ -74,8 +75,17 @@ def listen_all(listener: Callable[[str | None], None]) -> AbstractAsyncContextMa
     return subscriptions().listening(keys.current().changes(None), listener)
 
 
+async def startup() -> None:
+    """Start what serves coroutines on the running loop, before the first one; needs no Redis."""
+    _local.local_tasks().start()
+
+
 async def shutdown() -> None:
-    """Close the running loop's connections to Redis and to providers; they reopen when used."""
+    """End the running loop's coroutines, then close its connections to Redis and to providers.
+
+    All of it reopens when used.
+    """
+    await _local.aclose()
     await aclose_catalog()
     await _subscriptions.aclose()
     await client.aclose()

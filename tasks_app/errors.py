@@ -44,6 +44,16 @@ class InvalidTask(TasksError):
     """The task cannot be enqueued as it is."""
 
 
+class TaskExists(InvalidTask):
+    """There is a task with this id already."""
+
+
+class ShuttingDown(TasksError):
+    """This process is shutting down and starts nothing new."""
+
+    permanent = False
+
+
 class InvalidName(TasksError):
     """A lock or a dictionary cannot have this name."""
 

@@ -107,6 +107,7 @@ class Batch:
 
 SCRIPTS = (
     "enqueue", "claim", "emit", "settle", "stop", "renew", "reap", "read", "prune",
+    "register",
     "lock_acquire", "lock_renew", "lock_release", "mapping_replace",
 )  # fmt: skip
 
@@ -228,7 +229,7 @@ def stop(
 def renew(
     prefix: str, *, instance: str, lease: float, leases: Sequence[tuple[str, str]]
 ) -> Call[list[LeaseCode]]:
-    """Build the heartbeat of a worker; one code per lease, in their order."""
+    """Build a heartbeat; one code per lease, in their order. `instance` "" is no worker's."""
     pairs = [part for lease_pair in leases for part in lease_pair]
     return Call(
         lambda r: [LeaseCode(int(code)) for code in r],

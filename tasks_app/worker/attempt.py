@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -40,28 +41,21 @@ class Outcome:
     delay: float = 0.0
 
 
-@dataclass(eq=False)
-class Attempt:
-    """A claimed task while this worker holds it."""
+@dataclass(eq=False, kw_only=True)
+class Held(ABC):
+    """What this process runs under a lease: a worker's attempt, or a coroutine of its own."""
 
-    claimed: Claimed
-    output: Output
-    task: asyncio.Task[Outcome] | None = None
+    task: asyncio.Task[Any] | None = None
     purpose: Purpose | None = None
     outcome: Outcome | None = None
     settled: bool = False
-    interrupted: bool = False  # a thread was asked to return, by whatever: it cannot be cancelled
     held_until: float = 0.0  # monotonic: Redis refused its last write, so the next one waits
     give_up: asyncio.TimerHandle | None = field(default=None, repr=False)
-    overdue: asyncio.TimerHandle | None = field(default=None, repr=False)
 
-    def due_in(self, now: float) -> float:
-        """Return the seconds until something about it may be written; infinity for nothing."""
-        if self.outcome is not None and (self.purpose is Purpose.LOST or not self.settled):
-            due = 0.0
-        else:
-            due = self.output.due_in(now)
-        return max(due, self.held_until - now)
+    @property
+    @abstractmethod
+    def lease(self) -> tuple[str, str]:
+        """Return the task's id and the lease's token."""
 
     def cancel(self, purpose: Purpose) -> None:
         """Cancel the function once for each purpose; a stop outranks a release."""
@@ -70,6 +64,28 @@ class Attempt:
         self.purpose = purpose
         if self.task is not None:
             self.task.cancel()
+
+
+@dataclass(eq=False, kw_only=True)
+class Attempt(Held):
+    """A claimed task while this worker holds it."""
+
+    claimed: Claimed
+    output: Output
+    interrupted: bool = False  # a thread was asked to return, by whatever: it cannot be cancelled
+    overdue: asyncio.TimerHandle | None = field(default=None, repr=False)
+
+    @property
+    def lease(self) -> tuple[str, str]:
+        return self.claimed.id, self.claimed.token
+
+    def due_in(self, now: float) -> float:
+        """Return the seconds until something about it may be written; infinity for nothing."""
+        if self.outcome is not None and (self.purpose is Purpose.LOST or not self.settled):
+            due = 0.0
+        else:
+            due = self.output.due_in(now)
+        return max(due, self.held_until - now)
 
     def cancel_later(self, delay: float, call: Callable[[Attempt], Any]) -> None:
         self.give_up = asyncio.get_running_loop().call_later(delay, call, self)
