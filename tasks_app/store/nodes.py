@@ -29,8 +29,8 @@ from tasks_app.store.connection import Address, connect
 
 LOOK_UP_SECONDS = 1.0  # for one node; several may have to be asked within one call's limit
 
-# What a script's own error text is wrapped around before Redis 7.
-WRAPPED = re.compile(r"-(READONLY|CLUSTERDOWN|MASTERDOWN|MOVED|ASK|TRYAGAIN)\b")
+# A script that met such an answer puts text of its own around it, and so hides it from redis-py.
+WRAPPED = re.compile(r"(?:^|[-\s])(READONLY|CLUSTERDOWN|MASTERDOWN)\s")
 
 
 def is_elsewhere(reply: object) -> bool:

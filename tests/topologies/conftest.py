@@ -12,18 +12,19 @@ from tests.support.redis_server import RedisServer
 from tests.support.topologies import Cluster, Watched, started
 
 KINDS = ("standalone", "sentinel", "cluster")
+PASSWORD = "p@ss/w:rd"  # what a URL must quote
 FROM_ENVIRONMENT = ("REDIS_URL", "REDIS_SENTINELS", "REDIS_SENTINEL_SERVICE", "REDIS_CLUSTER")
 
 
 @pytest.fixture(scope="session")
 def watched() -> Iterator[Watched]:
-    with started(Watched) as servers:
+    with started(Watched, password=PASSWORD) as servers:
         yield servers
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    with started(Cluster) as servers:
+    with started(Cluster, password=PASSWORD) as servers:
         yield servers
 
 
