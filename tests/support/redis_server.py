@@ -28,7 +28,7 @@ class RedisServer:
             "dir": str(self.folder),
             "save": "",
             "appendonly": "yes",
-            # With "everysec" Redis holds writes back while the disk is busy with the ones before, and
+            # With "everysec" Redis holds writes back while the disk is busy with earlier ones, and
             # a kill then loses them: what these tests are about is our part.
             "appendfsync": "always",
         }
