@@ -92,14 +92,19 @@ def verdict(rows: Sequence[Measured]) -> str:
             f"Noise: the ceiling's own rate went from {min(ceiling):,.0f} to {max(ceiling):,.0f} "
             f"({max(ceiling) / min(ceiling):.2f} times); ratios below are within a round."
         )
-    for text, read, best in (
-        ("Throughput, ours / {}: {:.2f}", lambda row: row.rate, min),
-        ("Latency seen in Redis p50, ours / {}: {:.2f}", lambda row: p50(row.seen), max),
-        ("Latency by the own wait p50, ours / {}: {:.2f}", lambda row: p50(row.own), max),
-        ("Stop p50, {} / ours: {:.1f}", lambda row: 1 / p50(row.stop) if row.stop else 0.0, min),
+    for text, read, best, others in (
+        ("Throughput, ours / {}: {:.2f}", lambda row: row.rate, min, [CEILING, *peers]),
+        (
+            "Worker CPU per task, ours / {}: {:.2f}",
+            lambda r: r.worker_cpu_us,
+            max,
+            [CEILING, *peers],
+        ),
+        ("Latency seen in Redis p50, ours / {}: {:.2f}", lambda row: p50(row.seen), max, peers),
+        ("Latency by the own wait p50, ours / {}: {:.2f}", lambda row: p50(row.own), max, peers),
+        ("Stop p50, ours / {}: {:.4f}", lambda row: p50(row.stop), max, peers),
     ):
-        against = [CEILING, *peers] if best is min and "Throughput" in text else peers
-        found = {other: ratios(rows, OURS, other, read) for other in against}
+        found = {other: ratios(rows, OURS, other, read) for other in others}
         shown = {other: median(values) for other, values in found.items() if values}
         if CEILING in shown:
             lines.append(text.format("the ceiling", shown.pop(CEILING)))
