@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import tempfile
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -29,10 +30,12 @@ def main() -> None:
     entries = [e for e in ENTRIES if not options.only or e.name in options.only]
     for entry in entries:
         entry.install()
-    folder = Path(tempfile.mkdtemp(prefix="signalbox-bench-"))
+    folder = Path(tempfile.mkdtemp(prefix="signalbox-queues-"))
     server = Server(folder)
     try:
         rows, about = asyncio.run(rounds(entries, options, server, folder))
+    except asyncio.CancelledError:
+        raise SystemExit("Ended before it was done.") from None
     finally:
         server.end()
         shutil.rmtree(folder)
@@ -67,6 +70,10 @@ async def rounds(
     about = f"{described(entries)}, Redis {(await client.info('server'))['redis_version']}"
     await client.aclose()
     rows: list[Measured] = []
+    ending = asyncio.current_task()
+    assert ending is not None
+    for signalled in (signal.SIGINT, signal.SIGTERM):  # so that every process is ended first
+        asyncio.get_running_loop().add_signal_handler(signalled, ending.cancel)
     for number in range(1, options.rounds + 1):
         # The ceiling first; the others each time from another one on.
         first, rest = entries[:1], entries[1:]
