@@ -24,7 +24,7 @@ define install
 	fi
 endef
 
-.PHONY: run test check install venv runtime
+.PHONY: run test check bench install venv runtime
 
 run: export DEBUG := $(or $(DEBUG),1)
 run: runtime
@@ -39,6 +39,9 @@ check: install
 	@$(PLAIN) $(PYTHON) -m mypy
 	@$(PLAIN) $(PYTHON) manage.py check --fail-level WARNING
 	@$(PLAIN) $(PYTHON) manage.py makemigrations --check --dry-run
+
+bench: install
+	@$(PLAIN) $(PYTHON) -m tests.benchmarks.engine $(ARGS)
 
 install: venv
 	$(call install,develop,requirements-dev.txt)
