@@ -14,7 +14,7 @@ from urllib.parse import quote
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from project import env
+from project import env, topology
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = BASE_DIR / "var"
@@ -117,10 +117,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Redis: CACHES is the one place where it is configured ---------------------------------------
 
-REDIS_KEY_PREFIX = env.text("REDIS_KEY_PREFIX", "signalbox")
-REDIS_CLUSTER = env.flag("REDIS_CLUSTER")
 EMBEDDED_REDIS_DIR = VAR_DIR / "redis"
-EMBEDDED_REDIS = not env.text("REDIS_URL")
+EMBEDDED_REDIS = not (env.text("REDIS_URL") or env.text("REDIS_SENTINELS"))
 MAX_SOCKET_PATH_BYTES = 100  # the operating system allows a few more
 
 
@@ -134,28 +132,13 @@ def _embedded_socket() -> Path:
 
 
 EMBEDDED_REDIS_SOCKET = _embedded_socket()
-REDIS_URL = env.text("REDIS_URL", f"unix://{quote(str(EMBEDDED_REDIS_SOCKET))}")
+_redis = topology.read(f"unix://{quote(str(EMBEDDED_REDIS_SOCKET))}")
+REDIS_URL = _redis.url
+REDIS_KEY_PREFIX = _redis.prefix
+REDIS_CLUSTER = _redis.cluster
 
-CACHES = {
-    "default": {
-        "BACKEND": "django_redis.cache.RedisCache",
-        "LOCATION": REDIS_URL,
-        "KEY_PREFIX": REDIS_KEY_PREFIX,
-        "OPTIONS": {
-            "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
-            "SOCKET_CONNECT_TIMEOUT": 2.0,
-            "SOCKET_TIMEOUT": 2.5,
-            "CONNECTION_POOL_KWARGS": {"max_connections": 100},
-        },
-    }
-}
-
-CHANNEL_LAYERS = {
-    "default": {
-        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        "CONFIG": {"hosts": [REDIS_URL], "prefix": f"{REDIS_KEY_PREFIX}:layer:"},
-    }
-}
+CACHES = topology.caches(_redis)
+CHANNEL_LAYERS = topology.channel_layers(_redis)
 
 # --- the task engine ----------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from tasks_app.domain.records import Event, Task, Viewer
 from tasks_app.domain.states import FINAL, TaskState
 from tasks_app.domain.stats import Stats
 from tasks_app.generation.catalog import aclose_catalog
+from tasks_app.local import service as _local
 from tasks_app.services.access import aviewer_for, may_delete, viewer_for
 from tasks_app.services.browse import (
     Children,
@@ -70,9 +71,10 @@ __all__ = [
     "list_tasks", "listen_all", "listen_user", "may_delete", "periodic_jobs_sync", "ping",
     "purge_tasks_sync", "read_output", "read_output_sync", "read_stats", "read_stats_sync",
     "retry_failed_sync", "retry_task", "retry_task_sync", "retry_tasks_sync", "search_tasks_sync",
-    "shutdown", "stop_item", "stop_task", "stop_task_sync", "stop_tasks_sync", "subscriptions",
-    "summaries", "summaries_sync", "task_ids_sync", "unfinished_ids", "user_for_token",
-    "viewer_for", "wait_task", "with_results", "workers_alive", "workers_heard_since",
+    "shutdown", "startup", "stop_item", "stop_task", "stop_task_sync", "stop_tasks_sync",
+    "subscriptions", "summaries", "summaries_sync", "task_ids_sync", "unfinished_ids",
+    "user_for_token", "viewer_for", "wait_task", "with_results", "workers_alive",
+    "workers_heard_since",
 ]  # fmt: skip
 
 
@@ -92,8 +94,17 @@ def listen_all(listener: Callable[[str | None], None]) -> AbstractAsyncContextMa
     return subscriptions().listening(keys.current().changes(None), listener)
 
 
+async def startup() -> None:
+    """Start what serves coroutines on the running loop, before the first one; needs no Redis."""
+    _local.local_tasks().start()
+
+
 async def shutdown() -> None:
-    """Close the running loop's connections to Redis and to providers; they reopen when used."""
+    """End the running loop's coroutines, then close its connections to Redis and to providers.
+
+    All of it reopens when used.
+    """
+    await _local.aclose()
     await aclose_catalog()
     await _subscriptions.aclose()
     await client.aclose()

@@ -56,6 +56,16 @@ class InvalidPeriodic(TasksError):
     """The periodic job cannot work as it is defined."""
 
 
+class TaskExists(InvalidTask):
+    """There is a task with this id already."""
+
+
+class ShuttingDown(TasksError):
+    """This process is shutting down and starts nothing new."""
+
+    permanent = False
+
+
 class InvalidName(TasksError):
     """A lock or a dictionary cannot have this name."""
 

@@ -86,3 +86,11 @@ def current() -> Keys:
     """Return the names under the configured prefix."""
     config = conf.redis_config()
     return Keys.of(config.prefix, cluster=config.cluster)
+
+
+def cache_key(key: str, key_prefix: str, version: int) -> str:
+    """Name an entry of Django's cache in Cluster mode: in the engine's slot, so that they share it.
+
+    CACHES names this function (KEY_FUNCTION).
+    """
+    return f"{Keys.of(key_prefix, cluster=True).prefix}{version}:{key}"

@@ -127,7 +127,7 @@ class Batch:
 
 SCRIPTS = (
     "enqueue", "claim", "emit", "settle", "stop", "renew", "reap", "read", "prune",
-    "purge", "stats",
+    "purge", "stats", "register",
     "lock_acquire", "lock_renew", "lock_release", "mapping_replace",
     "periodic_tick", "periodic_end", "periodic_forget", "clock",
 )  # fmt: skip
@@ -306,9 +306,9 @@ def renew(
     leases: Sequence[tuple[str, str]],
     facts: str = "",
 ) -> Call[list[LeaseCode]]:
-    """Build the heartbeat of a worker; one code per lease, in their order.
+    """Build a heartbeat; one code per lease, in their order.
 
-    `facts` is JSON about the worker, kept as long as it is heard of.
+    `instance` "" is no worker's; `facts` is JSON about a worker, kept as long as it is heard of.
     """
     pairs = [part for lease_pair in leases for part in lease_pair]
     return Call(

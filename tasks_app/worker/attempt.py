@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -40,21 +41,20 @@ class Outcome:
     delay: float = 0.0
 
 
-@dataclass(eq=False)
-class Attempt:
-    """A claimed task while this worker holds it."""
+@dataclass(eq=False, kw_only=True)
+class Held(ABC):
+    """What this process runs under a lease: a worker's attempt, or a coroutine of its own."""
 
-    claimed: Claimed
-    output: Output
-    on_wait: Callable[[bool], None]  # it waits for other tasks, or goes on
-    task: asyncio.Task[Outcome] | None = None
+    task: asyncio.Task[Any] | None = None
     purpose: Purpose | None = None
     outcome: Outcome | None = None
     settled: bool = False
-    interrupted: bool = False  # a thread was asked to return, by whatever: it cannot be cancelled
-    is_refused: bool = False  # Redis refused a write of it, or of those written with it
     give_up: asyncio.TimerHandle | None = field(default=None, repr=False)
-    overdue: asyncio.TimerHandle | None = field(default=None, repr=False)
+
+    @property
+    @abstractmethod
+    def lease(self) -> tuple[str, str]:
+        """Return the task's id and the lease's token."""
 
     def cancel(self, purpose: Purpose) -> None:
         """Cancel the function once for each purpose; a stop outranks a release."""
@@ -63,6 +63,22 @@ class Attempt:
         self.purpose = purpose
         if self.task is not None:
             self.task.cancel()
+
+
+@dataclass(eq=False, kw_only=True)
+class Attempt(Held):
+    """A claimed task while this worker holds it."""
+
+    claimed: Claimed
+    output: Output
+    on_wait: Callable[[bool], None]  # it waits for other tasks, or goes on
+    interrupted: bool = False  # a thread was asked to return, by whatever: it cannot be cancelled
+    is_refused: bool = False  # Redis refused a write of it, or of those written with it
+    overdue: asyncio.TimerHandle | None = field(default=None, repr=False)
+
+    @property
+    def lease(self) -> tuple[str, str]:
+        return self.claimed.id, self.claimed.token
 
     def interrupt(self) -> None:
         self.interrupted = True

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 IGNORED_CANCEL_SECONDS = 10.0
 HAND_BACK_SECONDS = 5.0
 GIVE_UP_SECONDS = 2.0
-LISTEN_AGAIN_SECONDS = 1.0
+LISTEN_AGAIN_SECONDS = 1.0  # when Redis was away
 
 
 def instance_name(name: str = "") -> str:

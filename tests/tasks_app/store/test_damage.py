@@ -31,6 +31,7 @@ async def wrong_type(task_id: str) -> None:
 async def wrong_output(task_id: str) -> None:
     await client.client().delete(keys.current().name("output", task_id))
     await client.client().set(keys.current().name("output", task_id), "no stream")
+    await client.client().hdel(keys.current().task(task_id), "log")  # as after the first token
 
 
 async def gone(task_id: str) -> None:
