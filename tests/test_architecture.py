@@ -145,20 +145,29 @@ ADAPTERS = ("rest", "admin", "management", "consumers", "pages", "urls", "routin
 
 @pytest.mark.parametrize("app", APPS)
 def test_stores_know_no_rules_and_no_adapters(app: str) -> None:
-    above = ("services", "worker", "api", "models", "generation", "supervisor", "rooms", *ADAPTERS)
+    above = (
+        "services", "worker", "local", "coroutines", "api", "models", "generation", "supervisor",
+        "rooms", *ADAPTERS,
+    )  # fmt: skip
     never = tuple(f"{app}.{part}" for part in above)
     assert violations((f"{app}.store",), (*never, "django.http", "channels.generic")) == {}
 
 
 @pytest.mark.parametrize("app", APPS)
 def test_services_know_no_adapters(app: str) -> None:
-    never = tuple(f"{app}.{part}" for part in ADAPTERS)
+    never = tuple(f"{app}.{part}" for part in (*ADAPTERS, "local", "coroutines"))
     assert violations((f"{app}.services",), (*never, "django.http", "channels", "ninja")) == {}
 
 
 def test_the_worker_knows_no_adapters() -> None:
-    never = tuple(f"tasks_app.{part}" for part in ADAPTERS)
+    never = tuple(f"tasks_app.{part}" for part in (*ADAPTERS, "local", "coroutines"))
     assert violations(("tasks_app.worker",), (*never, "django.http", "channels", "ninja")) == {}
+
+
+def test_local_coroutines_stand_on_the_store_and_the_worker_alone() -> None:
+    above = ("services", "coroutines", "api", "models", "generation", "supervisor", *ADAPTERS)
+    never = tuple(f"tasks_app.{part}" for part in above)
+    assert violations(("tasks_app.local",), (*never, "django", "channels", "ninja")) == {}
 
 
 def test_rooms_know_no_channels() -> None:

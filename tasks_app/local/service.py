@@ -157,6 +157,7 @@ class LocalTasks:
             one.settled = True  # the end is another's to write, and was written
         else:
             self._writer.settle(one)
+        self._changed.set()
 
     def _settled(self, one: Coroutine) -> None:
         if one.task is not None and one.task.done():
@@ -231,7 +232,7 @@ class LocalTasks:
         try:
             for one in list(self._started.values()):
                 self._cancel(one, Purpose.RELEASE)
-            await self._until(self._is_settled, HAND_BACK_SECONDS)
+            await self._until(self._is_done, HAND_BACK_SECONDS)
             for one in list(self._started.values()):
                 self._give_up(one)
             await self._until(self._is_settled, GIVE_UP_SECONDS)
@@ -242,6 +243,9 @@ class LocalTasks:
             if heartbeat is not None:
                 await end_owned(heartbeat)
             self._owned.clear()
+
+    def _is_done(self) -> bool:
+        return not self._arriving and all(one.outcome for one in self._started.values())
 
     def _is_settled(self) -> bool:
         return not self._arriving and all(one.settled for one in self._started.values())
