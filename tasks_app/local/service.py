@@ -63,7 +63,8 @@ class LocalTasks:
             ("write", self._writer.run),
             ("heartbeat", self._heartbeat.run),
         ):
-            if name not in self._owned:
+            running = self._owned.get(name)
+            if running is None or running.cancelled():  # somebody cancels all that a loop runs
                 self._owned[name] = asyncio.create_task(
                     self._stay_alive(name, work), name=f"signalbox-coroutines-{name}"
                 )
@@ -235,7 +236,7 @@ class LocalTasks:
             await self._until(self._is_done, HAND_BACK_SECONDS)
             for one in list(self._started.values()):
                 self._give_up(one)
-            await self._until(self._is_settled, GIVE_UP_SECONDS)
+            await self._until(self._is_written, GIVE_UP_SECONDS)
             await subscriptions().remove(keys.current().name("commands"), self._command)
         finally:
             heartbeat = self._owned.pop("heartbeat", None)
@@ -247,8 +248,8 @@ class LocalTasks:
     def _is_done(self) -> bool:
         return not self._arriving and all(one.outcome for one in self._started.values())
 
-    def _is_settled(self) -> bool:
-        return not self._arriving and all(one.settled for one in self._started.values())
+    def _is_written(self) -> bool:
+        return not self._arriving and not self._writer.has_unwritten
 
     async def _until(self, holds: Callable[[], bool], seconds: float) -> None:
         """Wait until it holds or the time is over."""

@@ -56,6 +56,11 @@ class Writer:
         self._outbox[one.token] = one
         self._wake.set()
 
+    @property
+    def has_unwritten(self) -> bool:
+        """Whether an end waits to be written."""
+        return bool(self._outbox)
+
     async def run(self) -> None:
         backoff = FIRST_BACKOFF_SECONDS
         while True:
@@ -64,7 +69,9 @@ class Writer:
                 await self._exchange()
                 backoff = FIRST_BACKOFF_SECONDS
             except StoreUnavailable as error:
-                log.warning("coroutines_not_written waiting=%d error=%s", len(self._outbox), error)
+                if backoff == FIRST_BACKOFF_SECONDS:  # said once an outage
+                    waiting = len(self._outbox)
+                    log.warning("coroutines_not_written waiting=%d error=%s", waiting, error)
                 await asyncio.sleep(backoff)
                 backoff = min(backoff * 2, MAX_BACKOFF_SECONDS)
                 self._wake.set()

@@ -22,8 +22,9 @@ from tasks_app import (
     stop_item_tasks,
     stop_task,
 )
+from tasks_app.domain.records import Viewer
 from tasks_app.domain.states import TaskState
-from tasks_app.errors import InvalidTask, TaskExists
+from tasks_app.errors import InvalidTask, TaskExists, TaskNotFound
 from tasks_app.local import service
 from tasks_app.store import client, keys, scripts
 from tasks_app.worker import heartbeat
@@ -346,6 +347,19 @@ async def test_stops_and_renewals_find_their_own_among_many(
     await api.stop_task(ids[3], by="alice")
     assert (await ended(ids[3])).status is TaskState.CANCELED
     assert set(await list_tasks()) == {*ids} - {ids[3]}
+
+
+async def test_having_no_owner_it_is_for_staff_alone() -> None:
+    task_id, _ = await running(waiting(), item_id="chat-1")
+    user = Viewer(user_id="7", username="bob")
+    staff = Viewer(user_id="1", username="ada", can_view_all=True, can_change_all=True)
+    assert await api.unfinished_ids(user) == await api.stop_item("chat-1", by="bob", viewer=user)
+    with pytest.raises(TaskNotFound):
+        await api.stop_task(task_id, by="bob", viewer=user)
+    assert (await api.get_task(task_id)).status is TaskState.RUNNING
+    assert await api.unfinished_ids(staff) == [task_id]
+    stopped = await api.stop_task(task_id, by="ada", viewer=staff, wait=5)
+    assert stopped.status is TaskState.CANCELED
 
 
 # --- refuses -------------------------------------------------------------------------------------

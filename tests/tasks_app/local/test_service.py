@@ -174,6 +174,15 @@ async def test_a_failing_loop_of_the_service_is_started_again(
     assert "coroutines_test_failed" in caplog.text
 
 
+async def test_a_service_whose_loops_were_cancelled_starts_them_again() -> None:
+    await create_task(waiting())
+    for task in service.local_tasks()._owned.values():
+        task.cancel()
+    await asyncio.wait(service.local_tasks()._owned.values())
+    task_id, _ = await create_task(waiting())
+    assert (await stop_task(task_id, wait=True))["status"]
+
+
 # --- leases --------------------------------------------------------------------------------------
 
 
