@@ -14,8 +14,10 @@ local function row(id, token)
   local f = redis.call('HMGET', key('task', id), 'path', 'name', 'payload', 'attempts', 'failures', 'item',
     'user', 'timeout', 'token')
   if f[9] ~= token then return end
-  reply[#reply + 1] = { id, f[1] or '', f[2] or '', f[3] or '', token, f[4], tonumber(f[5]) or 0, f[6] or '',
-    f[7] or '', tonumber(f[8]) and f[8] or '' }
+  local limit = tonumber(f[8])
+  limit = limit and limit > 0 and limit < 1e9 and f[8] or ''
+  reply[#reply + 1] = { id, f[1] or '', f[2] or '', f[3] or '', token, whole(f[4], 1), whole(f[5], 0), f[6] or '',
+    f[7] or '', limit }
 end
 
 local function lease_out(id)

@@ -12,7 +12,7 @@ local function settle(id, token, outcome, result, problem, delay, flush)
   local t = load(id)
   if not t or t.token == '' or t.token ~= token then return 0 end
   local task = key('task', id)
-  if flush > 0 and (tonumber(redis.call('HGET', task, 'flushed')) or 0) < flush then return 2 end
+  if flush > 0 and whole(redis.call('HGET', task, 'flushed'), 0) < flush then return 2 end
   if t.status == 'canceling' or outcome == 'canceled' then
     finish(id, t, 'canceled')
     stop_children(id, 'system')
