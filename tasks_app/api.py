@@ -26,6 +26,8 @@ from tasks_app.services.browse import (
     task_ids_sync,
 )
 from tasks_app.services.enqueue import Ask, enqueue_sync, enqueue_task
+from tasks_app.services.enqueue import prepare as prepare_task
+from tasks_app.services.enqueue import send as send_task
 from tasks_app.services.follow import follow, wait_task
 from tasks_app.services.inspect import (
     Filter,
@@ -51,10 +53,11 @@ __all__ = [
     "FINAL", "Ask", "Event", "Filter", "Found", "Match", "Output", "Page", "StopCode",
     "Subscriptions", "Task", "TaskState", "Viewer", "aviewer_for", "count_tasks_sync", "end_owned",
     "enqueue_sync", "enqueue_task", "find_sync", "follow", "get_task", "list_tasks", "listen_all",
-    "listen_user", "ping", "read_output", "read_output_sync", "search_tasks_sync", "shutdown",
-    "stop_item", "stop_task", "stop_task_sync", "stop_tasks_sync", "subscriptions",
-    "summaries", "summaries_sync", "task_ids_sync", "unfinished_ids", "user_for_token",
-    "viewer_for", "wait_task", "with_results", "workers_alive", "workers_heard_since",
+    "listen_user", "ping", "prepare_task", "read_output", "read_output_sync", "search_tasks_sync",
+    "send_task", "shutdown", "stop_item", "stop_task", "stop_task_sync", "stop_tasks_sync",
+    "subscriptions", "summaries", "summaries_sync", "task_ids_sync", "unfinished_ids",
+    "user_for_token", "viewer_for", "wait_task", "with_results", "workers_alive",
+    "workers_heard_since",
 ]  # fmt: skip
 
 
