@@ -11,7 +11,9 @@ import httpx
 import pytest
 
 from tasks_app import api
+from tasks_app.errors import StoreUnavailable
 from tasks_app.rest.schemas import TaskResource
+from tasks_app.store import client
 from tasks_app.worker.worker import Worker
 from tests import sample_tasks
 from tests.conftest import point_at
@@ -218,12 +220,30 @@ async def test_events_from_the_beginning_and_after_each_event(ada: Person, worke
 
 async def test_an_unknown_event_id_gets_a_snapshot(ada: Person, worker: Any) -> None:
     task = await finished(await enqueue(sample_tasks.talk, ada, words=["a", "b"]))
-    for unknown in ("1-1", "nonsense", "0" * 64):
+    for unknown in ("1-1", "nonsense", "0" * 64, "0" * 65, "99999999999999999999-0"):
         response = await ada.http.get(
             f"/api/v1/tasks/{task.id}/events", headers={"Last-Event-ID": unknown}
         )
+        assert response.status_code == 200, unknown
         (_, first, data), (_, last, _) = events_of(response.text)
         assert (first, data["text"], last) == ("snapshot", "ab", "end"), unknown
+
+
+async def test_a_stream_that_redis_breaks_off_says_nothing_of_redis(
+    ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks_app.services.follow.RECHECK_SECONDS", 0.05)
+    task = await enqueue(sample_tasks.wait_for_stop, ada)
+    reading = asyncio.create_task(ada.http.get(f"/api/v1/tasks/{task.id}/events"))
+    await eventually(lambda: _is_followed(task.id))
+    redis = client.client()
+    await redis.execute_command("ACL", "SETUSER", "default", "-evalsha")
+    try:
+        text = (await reading).text
+    finally:
+        await redis.execute_command("ACL", "SETUSER", "default", "+evalsha")
+    assert text.endswith(f": {StoreUnavailable()}\n\n")
+    assert "NOPERM" not in text
 
 
 async def test_an_events_stream_starts_before_its_task_does(
