@@ -98,8 +98,8 @@ def reason_of(error: BaseException) -> str:
     """Return the reason with which a task is stopped when its client is answered so."""
     if isinstance(error, NoWorker):
         return "no_worker"
-    if isinstance(error, ApiError) and error.error_type == "timeout":
-        return "timeout"
+    if isinstance(error, ApiError):
+        return error.error_type  # timeout, restart, output_lost: we broke it off, not the client
     return "client_gone"
 
 

@@ -12,7 +12,8 @@ import pytest
 import redis
 
 from tasks_app import api
-from tasks_app.rest import attend, completions
+from tasks_app.rest import attend, chunks, completions
+from tasks_app.rest.errors import ApiError
 from tasks_app.store import keys
 from tasks_app.tasks import chat_completion
 from tasks_app.worker.worker import Worker
@@ -103,6 +104,24 @@ async def test_a_streamed_tool_call(ada: Person, worker: Any, provider: FakeProv
     assert calls[0]["function"]["name"]
     assert json.loads("".join(call["function"].get("arguments") or "" for call in calls))
     assert chunks[-2]["choices"][0]["finish_reason"] == "tool_calls"
+
+
+@pytest.mark.parametrize(
+    ("again", "reason"),
+    [("restart", "restart"), ("snapshot", "output_lost")],
+)
+async def test_a_stream_that_we_break_off_says_so_and_not_that_the_client_went(
+    ada: Person, again: str, reason: str
+) -> None:
+    task = await api.enqueue_task(chat_completion, kwargs={"body": body("fake-echo")})
+    translator = chunks.Translator(task, "fake-echo", with_usage=False)
+    list(translator.frames(api.Event(id="1-1", type="token", data={"text": "Hel"})))
+    begun_again = api.Event(id="1-2", type=again, data={"attempt": 2, "text": ""})
+    with pytest.raises(ApiError) as broken:
+        list(translator.frames(begun_again))
+    await attend.leave(task.id, attend.reason_of(broken.value))
+    stopped = await api.get_task(task.id)
+    assert (stopped.stopped_by, stopped.reason) == ("system", reason)
 
 
 async def test_respond_async_needs_no_worker_and_outlives_the_request(
