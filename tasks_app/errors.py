@@ -11,11 +11,21 @@ class TasksError(Exception):
     def __init__(self, message: str = "") -> None:
         super().__init__(message or (type(self).__doc__ or "").strip())
 
+    @property
+    def detail(self) -> str:
+        """What anybody may be told."""
+        return str(self)
+
 
 class StoreUnavailable(TasksError):
     """Redis does not answer; whether anything was changed is not certain. Try again in a moment."""
 
     permanent = False
+
+    @property
+    def detail(self) -> str:
+        # The message may be Redis' own words, which are the operator's.
+        return str(StoreUnavailable())
 
 
 class TaskNotFound(TasksError):
