@@ -100,6 +100,8 @@ def fieldsets(row: Task) -> list[tuple[str | None, dict[str, Any]]]:
         (parts.retried_from, record.retried_from),
     ]
     run = [parts.progress_with_message, parts.attempts, parts.ran, parts.timeline]
+    if record.fault is not None and record.error is not None:
+        run.append(parts.traceback)
     data = [parts.arguments, parts.named_arguments, parts.output, parts.result]
     return [
         (None, {"fields": [field for field, is_known in first if is_known]}),

@@ -10,7 +10,7 @@ import hashlib
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import IntEnum
 from functools import cache
@@ -169,6 +169,8 @@ def _fields(task: NewTask) -> dict[str, str | int | float]:
         fields["timeout"] = task.timeout
     if not task.restartable:
         fields["restartable"] = 0
+    if task.backend != "default":
+        fields["backend"] = task.backend
     if any(keys.values()):
         fields["extra"] = 1
     return fields
@@ -204,6 +206,9 @@ def _claimed(row: Sequence[str]) -> Claimed:
         item_id=row[7],
         user_id=row[8],
         timeout=float(row[9]) if row[9] else None,
+        backend=row[10] or "default",
+        created=int(row[11] or 0),
+        past=row[12],
     )
 
 
@@ -256,6 +261,13 @@ def settle(
     """Build the call that ends an attempt once its flush number `flushed` has been written."""
     args = (task_id, token, outcome, result, error, _ms(delay), flushed)
     return Call(lambda r: SettleCode(int(r)), (prefix, *args), script("settle"))
+
+
+def with_fault(fault: str, settle: Call[SettleCode]) -> Call[SettleCode]:
+    """Add to a failure's settle what only operators see of it (JSON), if there is anything."""
+    if not fault:
+        return settle
+    return replace(settle, args=(*settle.args, fault))
 
 
 def stop(prefix: str, *, task_id: str, by: str, reason: str) -> Call[StopCode]:

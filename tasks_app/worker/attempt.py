@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -32,12 +33,17 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What the worker writes at the end of an attempt; `delay` in seconds, before a retry."""
+    """What the worker writes at the end of an attempt; `delay` in seconds, before a retry.
+
+    `fault` is what operators see of a failure besides `error` (JSON); `error_raised` the exception.
+    """
 
     ending: Ending
     result: str = ""
     error: str = ""
     delay: float = 0.0
+    fault: str = ""
+    error_raised: BaseException | None = None
 
 
 @dataclass(eq=False)
@@ -52,6 +58,7 @@ class Attempt:
     outcome: Outcome | None = None
     settled: bool = False
     interrupted: bool = False  # a thread was asked to return, by whatever: it cannot be cancelled
+    started_ms: int = field(default_factory=lambda: int(time.time() * 1000))
     held_until: float = 0.0  # monotonic: Redis refused its last write, so the next one waits
     give_up: asyncio.TimerHandle | None = field(default=None, repr=False)
     overdue: asyncio.TimerHandle | None = field(default=None, repr=False)

@@ -19,7 +19,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from tasks_app import conf
-from tasks_app.domain import retry
 from tasks_app.domain.owned import end_owned
 from tasks_app.domain.records import Claimed
 from tasks_app.errors import StoreUnavailable
@@ -27,6 +26,7 @@ from tasks_app.store import client, keys, scripts
 from tasks_app.store import tasks as store
 from tasks_app.store.scripts import Call, Claim, SettleCode
 from tasks_app.store.subscriptions import subscriptions
+from tasks_app.worker.announce import Announcer
 from tasks_app.worker.attempt import Attempt, Ending, Outcome, Purpose
 from tasks_app.worker.executor import cancelled, execute, failed, too_late
 from tasks_app.worker.heartbeat import Heartbeat
@@ -77,6 +77,7 @@ class Worker:
         self._claim_failed = False
         self._exchanging = asyncio.Lock()
         self._next_claim = 0.0  # monotonic time of the next claim without a notice
+        self._announcer = Announcer(self._waits_for_others)
         self._heartbeat = Heartbeat(self.instance, self._attempts, self._cancel)
 
     @property
@@ -101,6 +102,7 @@ class Worker:
             await asyncio.wait({exchange, heartbeat, ending}, return_when=asyncio.FIRST_COMPLETED)
             await self._drain(exchange)
         finally:
+            await self._announcer.drain(GIVE_UP_SECONDS)
             # The heartbeat goes last, so that no lease is lost while the rest is written.
             await end_owned(ending, exchange, heartbeat)
             results = await asyncio.gather(exchange, heartbeat, ending, return_exceptions=True)
@@ -207,7 +209,7 @@ class Worker:
 
     def _overdue(self, attempt: Attempt) -> None:
         """Settle a function that ignores its time-out. No retry: it has not returned."""
-        self._abandon(attempt, failed(retry.describe(too_late(attempt.claimed.timeout))))
+        self._abandon(attempt, failed(attempt, too_late(attempt.claimed.timeout)))
 
     def _abandon(self, attempt: Attempt, outcome: Outcome) -> None:
         if attempt.outcome is not None or attempt.purpose is Purpose.LOST:
@@ -293,11 +295,11 @@ class Worker:
             writes.append((emit, lambda ours: self._flushed(attempt, ours=ours), attempt))
         outcome = attempt.outcome
         if outcome is not None and not attempt.settled and not attempt.output.has_more:
-            settle = scripts.settle(
+            settle = scripts.with_fault(outcome.fault, scripts.settle(
                 prefix, task_id=claimed.id, token=claimed.token, outcome=outcome.ending.value,
                 result=outcome.result, error=outcome.error, delay=outcome.delay,
                 flushed=0 if flush is None else flush.number,
-            )  # fmt: skip
+            ))  # fmt: skip
             writes.append((settle, lambda code: self._settled(attempt, code), attempt))
         return writes
 
@@ -346,6 +348,8 @@ class Worker:
         if code is SettleCode.REFUSED:
             # Settled before (the answer was lost), or taken by another after the lease expired.
             log.info("settle_refused task_id=%s", attempt.claimed.id)
+        else:
+            self._announcer.finished(attempt)
         self._idle.set()
         if attempt.task is None or attempt.task.done():
             self._forget(attempt)

@@ -2,7 +2,7 @@
 -- KEYS  1 prefix
 -- ARGV  1 id · 2 lease token · 3 succeeded | failed | canceled | retry | release
 --       4 result (JSON) · 5 error (JSON) · 6 delay before the retry (ms)
---       7 number of the flush that must have been written before
+--       7 number of the flush that must have been written before · 8 the fault of a failure, if any
 -- RETURN 1 settled · 0 the lease is not ours (taken by another, or settled before): nothing changed
 --        2 that flush is missing (its call failed): nothing changed, both must be sent again
 local id, outcome = ARGV[1], ARGV[3]
@@ -12,6 +12,7 @@ local function settle()
   if not t or t.token == '' or t.token ~= ARGV[2] then return 0 end
   local task = key('task', id)
   if (tonumber(redis.call('HGET', task, 'flushed')) or 0) < tonumber(ARGV[7]) then return 2 end
+  if ARGV[8] then redis.call('HSET', task, 'fault', ARGV[8]) end
   if t.status == 'canceling' or outcome == 'canceled' then
     finish(id, t, 'canceled')
     stop_children(id, 'system')

@@ -1,0 +1,98 @@
+"""Tells the receivers of Django's task signals what this worker starts and finishes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from tasks_app import signals
+from tasks_app.compat import DjangoTask, InvalidTaskBackendError, task_finished, task_started
+from tasks_app.definition import resolve
+from tasks_app.domain.owned import end_owned
+from tasks_app.errors import TasksError
+from tasks_app.results import task_result
+from tasks_app.store import client, keys
+from tasks_app.store import tasks as store
+from tasks_app.worker.attempt import Attempt, Ending
+from tasks_app.worker.context import running_result
+
+log = logging.getLogger(__name__)
+
+ANNOUNCE_SECONDS = 30.0  # so long a receiver is waited for
+# What Django's own receiver makes of it. That a user stopped something is no error to be reported.
+LOGGED_AT = {Ending.SUCCEEDED: logging.INFO, Ending.FAILED: logging.ERROR}
+NEVER = logging.CRITICAL + 1
+
+
+async def announce_start(attempt: Attempt, definition: DjangoTask[..., Any]) -> None:
+    """Send `task_started`, in the attempt's own asyncio task, before its function is called."""
+    if signals.is_heard(task_started):
+        await _within_deadline(
+            attempt,
+            lambda: signals.asend_robust(task_started, running_result(attempt, definition)),
+        )
+
+
+class Announcer:
+    """Sends `task_finished` for what this worker has settled, once the record says it is finished.
+
+    Each takes a slot of the worker until its receivers have returned: slow receivers slow the
+    worker down instead of piling up.
+    """
+
+    def __init__(self, on_wait: Callable[[bool], None]) -> None:
+        self._on_wait = on_wait
+        self._sending: set[asyncio.Task[None]] = set()
+
+    def finished(self, attempt: Attempt) -> None:
+        """Begin to tell of the end of an attempt that was settled; of a retry there is nothing."""
+        outcome = attempt.outcome
+        if outcome is None or outcome.ending is Ending.RELEASE:
+            return
+        if not signals.is_heard(task_finished, LOGGED_AT.get(outcome.ending, NEVER)):
+            return
+        sending = asyncio.create_task(
+            _within_deadline(attempt, lambda: _announce_end(attempt)),
+            name=f"signalbox-announce-{attempt.claimed.id}",
+        )
+        self._sending.add(sending)
+        self._on_wait(False)
+        sending.add_done_callback(self._sent)
+
+    def _sent(self, sending: asyncio.Task[None]) -> None:
+        self._sending.discard(sending)
+        self._on_wait(True)
+        if not sending.cancelled() and (error := sending.exception()) is not None:
+            log.error("announcement_failed", exc_info=error)
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until all was told, `seconds` at most."""
+        if self._sending:
+            await asyncio.wait(self._sending, timeout=seconds)
+        await end_owned(*self._sending)
+
+
+async def _announce_end(attempt: Attempt) -> None:
+    record = await client.arun(store.get(keys.current(), attempt.claimed.id))
+    if record is None or not record.is_finished:
+        return
+    result = task_result(record, await resolve(record.path))
+    error = attempt.outcome.error_raised if attempt.outcome is not None else None
+    if error is None:
+        await signals.asend_robust(task_finished, result)
+        return
+    try:
+        raise error  # noqa: TRY301 - receivers find it in `sys.exc_info()`, as Django promises
+    except BaseException:  # noqa: BLE001 - whatever the task raised
+        await signals.asend_robust(task_finished, result)
+
+
+async def _within_deadline(attempt: Attempt, send: Callable[[], Any]) -> None:
+    try:
+        async with asyncio.timeout(ANNOUNCE_SECONDS):
+            await send()
+    # The task itself must not suffer: Redis away, an unknown backend, a receiver that hangs.
+    except (TasksError, InvalidTaskBackendError, TimeoutError, ValueError) as error:
+        log.warning("announcement_failed task_id=%s error=%r", attempt.claimed.id, error)
