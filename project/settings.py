@@ -231,6 +231,9 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "loggers": {
         "django": {"level": "INFO"},  # takes its own handlers away: with DEBUG each line came twice
-        **{name: {"level": "WARNING"} for name in ("daphne", "django_tasks", "django.tasks", "httpx")},
+        **{
+            name: {"level": "WARNING"}
+            for name in ("daphne", "django_tasks", "django.tasks", "httpx")
+        },
     },
 }

@@ -16,8 +16,9 @@ T = TypeVar("T")
 __all__ = [
     "APP", "LOGGER", "PACKAGE", "BaseTaskBackend", "DjangoTask", "DjangoTaskContext",
     "GenericTask", "InvalidTaskBackendError", "InvalidTaskError", "TaskError", "TaskResult",
-    "TaskResultDoesNotExist", "TaskResultStatus", "log_task_enqueued", "log_task_finished",
-    "log_task_started", "task_backends", "task_enqueued", "task_finished", "task_started",
+    "TaskResultDoesNotExist", "TaskResultMismatch", "TaskResultStatus", "log_task_enqueued",
+    "log_task_finished", "log_task_started", "task_backends", "task_enqueued", "task_finished",
+    "task_started",
 ]  # fmt: skip
 
 # Tested on Django 5.2 with the backport and on Django 6.1; 6.0 differs in what `_names` covers.
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         InvalidTaskBackendError,
         InvalidTaskError,
         TaskResultDoesNotExist,
+        TaskResultMismatch,
     )
     from django_tasks.signals import (
         log_task_enqueued,
@@ -62,8 +64,11 @@ else:
     DjangoTask, DjangoTaskContext, TaskError, TaskResult, TaskResultStatus = _names(
         "base", "Task", "TaskContext", "TaskError", "TaskResult", "TaskResultStatus"
     )
-    InvalidTaskBackendError, InvalidTaskError, TaskResultDoesNotExist = _names(
-        "exceptions", "InvalidTaskBackendError", "InvalidTaskError", "TaskResultDoesNotExist"
+    InvalidTaskBackendError, InvalidTaskError = _names(
+        "exceptions", "InvalidTaskBackendError", "InvalidTaskError"
+    )
+    TaskResultDoesNotExist, TaskResultMismatch = _names(
+        "exceptions", "TaskResultDoesNotExist", "TaskResultMismatch"
     )
     task_enqueued, task_started, task_finished = _names(
         "signals", "task_enqueued", "task_started", "task_finished"

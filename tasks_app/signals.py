@@ -24,10 +24,17 @@ _OWN = {
 }
 
 
-def is_heard(signal: Signal, level: int | None = None) -> bool:
-    """Tell whether sending would do anything; `level` is the one that the package would log at."""
-    own, usual = _OWN[signal]
-    return _has_others(signal, own) or _log.isEnabledFor(usual if level is None else level)
+def is_heard(signal: Signal) -> bool:
+    """Tell whether sending would do anything."""
+    own, level = _OWN[signal]
+    return _has_others(signal, own) or _log.isEnabledFor(level)
+
+
+def is_end_heard(level: int | None) -> bool:
+    """Tell the same of `task_finished`, which the package logs at `level`; None: it need not."""
+    if level is not None and _log.isEnabledFor(level):
+        return True
+    return _has_others(compat.task_finished, _OWN[compat.task_finished][0])
 
 
 def _has_others(signal: Signal, own: int) -> bool:
@@ -50,12 +57,20 @@ async def asend(signal: Signal, result: TaskResult[Any]) -> None:
 
 
 async def asend_robust(signal: Signal, result: TaskResult[Any]) -> None:
-    """Tell everybody, from a worker: what a receiver raises is logged by Django."""
+    """Tell everybody, from a worker: what a receiver raises is logged by Django.
+
+    Not by the signal's own `asend_robust`: its receivers would not find the exception that is
+    being handled (asgiref shows it to the thread, asyncio does not to another task).
+    """
     if _has_others(signal, _OWN[signal][0]):
-        await sync_to_async(close_old_connections)()  # receivers share this thread and its ORM
-        await signal.asend_robust(_sender(result), task_result=result)
-    else:
+        await sync_to_async(_send_robust)(signal, result)
+    else:  # the log alone: not worth a thread
         signal.send_robust(_sender(result), task_result=result)
+
+
+def _send_robust(signal: Signal, result: TaskResult[Any]) -> None:
+    close_old_connections()  # the receivers' thread lives long, a connection may not
+    signal.send_robust(_sender(result), task_result=result)
 
 
 def _sender(result: TaskResult[Any]) -> type:

@@ -7,9 +7,8 @@ import sys
 import time
 from typing import Any
 
-from django_tasks.base import Task as DjangoTask
-
 from tasks_app import Retry, gather, task
+from tasks_app.compat import DjangoTask
 
 FINALLY: list[str] = []  # what `finally` blocks of this process wrote
 
@@ -91,6 +90,19 @@ async def fail_until_third(path: str) -> int:
     if tries < 3:
         raise Unreachable("not yet")
     return tries
+
+
+@task(retry=Retry(max_attempts=2, base=30, jitter=False))
+async def fail_once_then_wait() -> None:
+    raise Unreachable("for a long time")
+
+
+@task(takes_context=True, retry=Retry(max_attempts=3, base=0.01, jitter=False))
+def count_attempts(context: Any) -> list[Any]:
+    if context.attempt < 3:
+        raise Unreachable("not yet")
+    shown = context.task_result
+    return [context.attempt, shown.attempts, shown.worker_ids]
 
 
 @task(timeout=0.05)

@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 ANNOUNCE_SECONDS = 30.0  # so long a receiver is waited for
 # What Django's own receiver makes of it. That a user stopped something is no error to be reported.
 LOGGED_AT = {Ending.SUCCEEDED: logging.INFO, Ending.FAILED: logging.ERROR}
-NEVER = logging.CRITICAL + 1
 
 
 async def announce_start(attempt: Attempt, definition: DjangoTask[..., Any]) -> None:
@@ -51,7 +50,7 @@ class Announcer:
         outcome = attempt.outcome
         if outcome is None or outcome.ending is Ending.RELEASE:
             return
-        if not signals.is_heard(task_finished, LOGGED_AT.get(outcome.ending, NEVER)):
+        if not signals.is_end_heard(LOGGED_AT.get(outcome.ending)):
             return
         sending = asyncio.create_task(
             _within_deadline(attempt, lambda: _announce_end(attempt)),

@@ -7,11 +7,14 @@ from datetime import timedelta
 import pytest
 from asgiref.sync import sync_to_async
 from django.utils import timezone
-from django_tasks.base import Task as DjangoTask
-from django_tasks.base import TaskResultStatus
-from django_tasks.exceptions import TaskResultDoesNotExist, TaskResultMismatch
 
 from tasks_app import api
+from tasks_app.compat import (
+    DjangoTask,
+    TaskResultDoesNotExist,
+    TaskResultMismatch,
+    TaskResultStatus,
+)
 from tasks_app.domain.states import TaskState
 from tasks_app.errors import InvalidTask, TaskCanceled
 from tasks_app.worker.worker import Worker
