@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tasks_app.context import TaskContext as TaskContext
     from tasks_app.definition import task as task
     from tasks_app.domain.retry import Retry as Retry
     from tasks_app.services.gather import gather as gather
@@ -16,11 +17,12 @@ _HOMES = {
     "RedisDict": "tasks_app.store.mappings",
     "RedisLock": "tasks_app.store.locks",
     "Retry": "tasks_app.domain.retry",
+    "TaskContext": "tasks_app.context",
     "gather": "tasks_app.services.gather",
     "task": "tasks_app.definition",
 }
 
-__all__ = ["RedisDict", "RedisLock", "Retry", "gather", "task"]
+__all__ = ["RedisDict", "RedisLock", "Retry", "TaskContext", "gather", "task"]
 
 
 def __getattr__(name: str) -> Any:
