@@ -95,11 +95,11 @@ class SignalboxBackend(BaseTaskBackend):
 
     def get_result(self, result_id: str) -> TaskResult[Any]:
         record = _readable(result_id, inspect.find_sync(result_id))
-        return task_result(record, _as_enqueued(definition_at(record.path), record))
+        return task_result(record, as_enqueued(definition_at(record.path), record))
 
     async def aget_result(self, result_id: str) -> TaskResult[Any]:
         record = _readable(result_id, await inspect.find(result_id))
-        return task_result(record, _as_enqueued(await resolve(record.path), record))
+        return task_result(record, as_enqueued(await resolve(record.path), record))
 
 
 def _readable(result_id: str, record: Task | None) -> Task:
@@ -109,7 +109,7 @@ def _readable(result_id: str, record: Task | None) -> Task:
     return record
 
 
-def _as_enqueued(definition: TaskDefinition[P, T], record: Task) -> TaskDefinition[P, T]:
+def as_enqueued(definition: TaskDefinition[P, T], record: Task) -> TaskDefinition[P, T]:
     """Return the definition with the place that this task was given by `.using(…)`."""
     place = {
         "priority": record.priority,

@@ -56,20 +56,21 @@ async def asend(signal: Signal, result: TaskResult[Any]) -> None:
         signal.send(_sender(result), task_result=result)
 
 
-async def asend_robust(signal: Signal, result: TaskResult[Any]) -> None:
-    """Tell everybody, from a worker: what a receiver raises is logged by Django.
+async def asend_robust(signal: Signal, result: TaskResult[Any], *, in_worker: bool) -> None:
+    """Tell everybody, as a worker does: what a receiver raises is logged by Django.
 
     Not by the signal's own `asend_robust`: its receivers would not find the exception that is
     being handled (asgiref shows it to the thread, asyncio does not to another task).
     """
     if _has_others(signal, _OWN[signal][0]):
-        await sync_to_async(_send_robust)(signal, result)
+        await sync_to_async(_send_robust)(signal, result, in_worker=in_worker)
     else:  # the log alone: not worth a thread
         signal.send_robust(_sender(result), task_result=result)
 
 
-def _send_robust(signal: Signal, result: TaskResult[Any]) -> None:
-    close_old_connections()  # the receivers' thread lives long, a connection may not
+def _send_robust(signal: Signal, result: TaskResult[Any], *, in_worker: bool) -> None:
+    if in_worker:
+        close_old_connections()  # the receivers' thread lives long, a connection may not
     signal.send_robust(_sender(result), task_result=result)
 
 

@@ -301,6 +301,16 @@ def prune(prefix: str, *, retention: float, limit: int = 500) -> Call[int]:
     return Call(int, (prefix, _ms(retention), limit), script("prune"))
 
 
+def age(prefix: str, *, seconds: float) -> Call[int]:
+    """Build the call that makes every task older (tests only); answers how many there are."""
+    return Call(int, (prefix, _ms(seconds), ""), script("age"))
+
+
+def expire_leases(prefix: str) -> Call[int]:
+    """Build the call that ends every lease (tests only); answers how many there were."""
+    return Call(int, (prefix, 0, "1"), script("age"))
+
+
 def _batch(reply: list[Any]) -> Batch | None:
     if not int(reply[0]):
         return None

@@ -11,6 +11,7 @@ from tasks_app import signals
 from tasks_app.compat import DjangoTask, InvalidTaskBackendError, task_finished, task_started
 from tasks_app.definition import resolve
 from tasks_app.domain.owned import end_owned
+from tasks_app.domain.records import Task
 from tasks_app.errors import TasksError
 from tasks_app.results import task_result
 from tasks_app.store import client, keys
@@ -30,7 +31,9 @@ async def announce_start(attempt: Attempt, definition: DjangoTask[..., Any]) -> 
     if signals.is_heard(task_started):
         await _within_deadline(
             attempt,
-            lambda: signals.asend_robust(task_started, running_result(attempt, definition)),
+            lambda: signals.asend_robust(
+                task_started, running_result(attempt, definition), in_worker=attempt.in_worker
+            ),
         )
 
 
@@ -75,17 +78,20 @@ class Announcer:
 
 async def _announce_end(attempt: Attempt) -> None:
     record = await client.arun(store.get(keys.current(), attempt.claimed.id))
-    if record is None or not record.is_finished:
-        return
+    if record is not None and record.is_finished and attempt.outcome is not None:
+        await tell_end(record, attempt.outcome.error_raised, in_worker=True)
+
+
+async def tell_end(record: Task, error: BaseException | None, *, in_worker: bool) -> None:
+    """Send `task_finished`, while the exception that ended the task is being handled, if any."""
     result = task_result(record, await resolve(record.path))
-    error = attempt.outcome.error_raised if attempt.outcome is not None else None
     if error is None:
-        await signals.asend_robust(task_finished, result)
+        await signals.asend_robust(task_finished, result, in_worker=in_worker)
         return
     try:
         raise error  # noqa: TRY301 - receivers find it in `sys.exc_info()`, as Django promises
     except BaseException:  # noqa: BLE001 - whatever the task raised
-        await signals.asend_robust(task_finished, result)
+        await signals.asend_robust(task_finished, result, in_worker=in_worker)
 
 
 async def _within_deadline(attempt: Attempt, send: Callable[[], Any]) -> None:

@@ -59,6 +59,8 @@ class Attempt:
     settled: bool = False
     interrupted: bool = False  # a thread was asked to return, by whatever: it cannot be cancelled
     started_ms: int = field(default_factory=lambda: int(time.time() * 1000))
+    # Whether synchronous code runs in threads of the worker, with their own database connections.
+    in_worker: bool = True
     held_until: float = 0.0  # monotonic: Redis refused its last write, so the next one waits
     give_up: asyncio.TimerHandle | None = field(default=None, repr=False)
     overdue: asyncio.TimerHandle | None = field(default=None, repr=False)

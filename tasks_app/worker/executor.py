@@ -7,7 +7,7 @@ import contextvars
 import json
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from inspect import iscoroutinefunction
 from typing import Any
 
@@ -26,7 +26,7 @@ from tasks_app.worker.context import WorkerContext
 log = logging.getLogger(__name__)
 
 
-async def execute(attempt: Attempt, threads: ThreadPoolExecutor) -> Outcome:
+async def execute(attempt: Attempt, threads: Executor) -> Outcome:
     """Run the attempt's function to its end and say how it ended.
 
     Whatever the function raises becomes an outcome. A cancellation that nobody asked for (the
@@ -57,7 +57,7 @@ def cancelled(attempt: Attempt) -> Outcome:
 
 
 async def _within_timeout(
-    attempt: Attempt, definition: TaskDefinition[..., Any], threads: ThreadPoolExecutor
+    attempt: Attempt, definition: TaskDefinition[..., Any], threads: Executor
 ) -> Any:
     payload = _arguments(attempt.claimed.payload)
     args = (
@@ -96,7 +96,7 @@ def _arguments(payload: str) -> tuple[list[Any], dict[str, Any]]:
 
 async def _in_thread(
     attempt: Attempt,
-    threads: ThreadPoolExecutor,
+    threads: Executor,
     func: Callable[..., Any],
     args: list[Any],
     kwargs: dict[str, Any],
@@ -108,7 +108,8 @@ async def _in_thread(
     thread never starts.
     """
     context = contextvars.copy_context()
-    job = threads.submit(context.run, _with_fresh_database, func, args, kwargs)
+    call = _with_fresh_database if attempt.in_worker else _call
+    job = threads.submit(context.run, call, func, args, kwargs)
     future = asyncio.wrap_future(job)
     interrupted: asyncio.CancelledError | None = None
     while not future.done():
@@ -127,11 +128,16 @@ async def _in_thread(
 def _with_fresh_database(func: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
     close_old_connections()
     try:
+        return _call(func, args, kwargs)
+    finally:
+        close_old_connections()
+
+
+def _call(func: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
+    try:
         return func(*args, **kwargs)
     except StopIteration as error:  # no future can hold it: its waiter would wait for ever
         raise RuntimeError("The task raised StopIteration.") from error
-    finally:
-        close_old_connections()
 
 
 def _succeeded(attempt: Attempt, result: Any) -> Outcome:
