@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 from collections import UserDict
 from typing import Any
@@ -91,3 +92,12 @@ def look(context: Any, word: str) -> Any:
 async def look_async(context: Any, word: str) -> Any:
     SEEN.append(context)
     return [context.attempt, context.task_result.id, word]
+
+
+@task
+async def begin_and_wait() -> None:
+    SEEN.append("begun")
+    try:
+        await asyncio.Event().wait()
+    finally:
+        SEEN.append("ended")

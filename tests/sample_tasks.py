@@ -7,6 +7,8 @@ import sys
 import time
 from typing import Any
 
+from django.contrib.auth import get_user_model
+
 from tasks_app import Retry, gather, task
 from tasks_app.compat import DjangoTask
 
@@ -163,3 +165,13 @@ async def report_half(context: Any) -> None:
 async def start_and_wait(context: Any, count: int) -> list[Any]:
     """Start children that report half and wait for ever."""
     return await gather(*await report_half.aenqueue_many([((), {})] * count))
+
+
+@task
+def count_users() -> int:
+    return get_user_model().objects.count()
+
+
+@task
+async def count_users_async() -> int:
+    return await get_user_model().objects.acount()

@@ -8,11 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from tasks_app import signals
-from tasks_app.compat import DjangoTask, InvalidTaskBackendError, task_finished, task_started
+from tasks_app.compat import DjangoTask, task_finished, task_started
 from tasks_app.definition import resolve
 from tasks_app.domain.owned import end_owned
 from tasks_app.domain.records import Task
-from tasks_app.errors import TasksError
 from tasks_app.results import task_result
 from tasks_app.store import client, keys
 from tasks_app.store import tasks as store
@@ -66,8 +65,6 @@ class Announcer:
     def _sent(self, sending: asyncio.Task[None]) -> None:
         self._sending.discard(sending)
         self._on_wait(True)
-        if not sending.cancelled() and (error := sending.exception()) is not None:
-            log.error("announcement_failed", exc_info=error)
 
     async def drain(self, seconds: float) -> None:
         """Wait until all was told, `seconds` at most."""
@@ -98,6 +95,7 @@ async def _within_deadline(attempt: Attempt, send: Callable[[], Any]) -> None:
     try:
         async with asyncio.timeout(ANNOUNCE_SECONDS):
             await send()
-    # The task itself must not suffer: Redis away, an unknown backend, a receiver that hangs.
-    except (TasksError, InvalidTaskBackendError, TimeoutError, ValueError) as error:
-        log.warning("announcement_failed task_id=%s error=%r", attempt.claimed.id, error)
+    # The task itself must not suffer: Redis or the database away, an unknown backend, a receiver
+    # that hangs.
+    except Exception:
+        log.exception("announcement_failed task_id=%s", attempt.claimed.id)

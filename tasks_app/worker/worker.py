@@ -241,7 +241,7 @@ class Worker:
     async def _until_due(self) -> None:
         """Wait for a notice, an ended attempt, output that may go out, or the next due task."""
         now = time.monotonic()
-        soonest = math.inf if self._slots() == 0 else self._next_claim - now
+        soonest = math.inf if self._slots() <= 0 else self._next_claim - now
         for attempt in self._attempts.values():
             soonest = min(soonest, attempt.due_in(now))
         if soonest <= 0:

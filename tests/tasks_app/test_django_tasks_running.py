@@ -34,6 +34,7 @@ from tests import sample_tasks
 from tests.conftest import running
 from tests.support.eventually import eventually
 
+DATABASE = pytest.mark.django_db(transaction=True)  # receivers run where the ORM is used
 SUCCESSFUL, FAILED = TaskResultStatus.SUCCESSFUL, TaskResultStatus.FAILED
 
 
@@ -288,6 +289,7 @@ def names(told: Told, result: Any) -> list[str]:
     return [name for name, _, told_result, _ in told if told_result.id == result.id]
 
 
+@DATABASE
 async def test_signals_tell_a_tasks_life(told: Told) -> None:
     async with running(Worker(name="teller", grace=0.2)) as worker:
         result = await ended(await samples.plain.aenqueue(1))
@@ -304,6 +306,7 @@ async def test_signals_tell_a_tasks_life(told: Told) -> None:
     assert third.return_value == [[1], {}]
 
 
+@DATABASE
 async def test_a_failure_is_told_with_its_exception(told: Told) -> None:
     async with running(Worker(name="teller", grace=0.2)):
         result = await ended(await samples.odd.aenqueue())
@@ -313,12 +316,14 @@ async def test_a_failure_is_told_with_its_exception(told: Told) -> None:
     assert isinstance(error, samples.OddError)
 
 
+@DATABASE
 async def test_a_retried_task_finishes_once(told: Told, tmp_path: Path) -> None:
     async with running(Worker(name="teller", grace=0.2)):
         result = await ended(await sample_tasks.fail_until_third.aenqueue(str(tmp_path / "tries")))
     assert names(told, result) == ["enqueued", "started", "started", "started", "finished"]
 
 
+@DATABASE
 async def test_a_stopped_task_finishes(told: Told) -> None:
     async with running(Worker(name="teller", grace=0.2)):
         result = await sample_tasks.wait_for_stop.aenqueue()
@@ -328,6 +333,7 @@ async def test_a_stopped_task_finishes(told: Told) -> None:
     assert told[-1][2].errors[0].exception_class is TaskCanceled
 
 
+@DATABASE
 async def test_many_enqueued_at_once_are_told_one_by_one(told: Told) -> None:
     await sample_tasks.add.aenqueue_many([((1, 2), {}), ((3, 4), {})])
     assert [(name, result.args) for name, _, result, _ in told] == [
@@ -335,6 +341,7 @@ async def test_many_enqueued_at_once_are_told_one_by_one(told: Told) -> None:
     ]  # fmt: skip
 
 
+@DATABASE
 async def test_receivers_may_be_coroutines_and_may_fail(engine: None) -> None:
     told: list[str] = []
 
