@@ -47,6 +47,13 @@ def error(row: Task) -> str:
     return f"{found.get('message', '')} ({found.get('type', '')})" if found else ""
 
 
+@admin.display(description="traceback")
+def traceback(row: Task) -> SafeString | str:
+    """Return where the latest failed attempt raised: for those who may see all tasks."""
+    fault = row.record.fault
+    return _block(fault.traceback if fault else "")
+
+
 @admin.display(description="stopped")
 def stopped(row: Task) -> str:
     by, reason = row.record.stopped_by, row.record.reason

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from typing import Any
 
 import pytest
@@ -79,11 +80,11 @@ def claim() -> scripts.Claimed:
     return store_client.run(call).attempts[0]
 
 
-def settle(held: scripts.Claimed, outcome: str, **values: str) -> None:
+def settle(held: scripts.Claimed, outcome: str, fault: str = "", **values: str) -> None:
     call = scripts.settle(
         keys.current().prefix, task_id=held.id, token=held.token, outcome=outcome, **values
     )
-    assert store_client.run(call)
+    assert store_client.run(scripts.with_fault(fault, call))
 
 
 def say(held: scripts.Claimed, text: str, progress: float | None = None) -> None:
@@ -214,6 +215,14 @@ def test_a_failed_tasks_page_shows_the_cause(browser: Client) -> None:
     task_id = enqueue(sample_tasks.fail)
     settle(claim(), "failed", error='{"type":"ValueError","message":"too <late>"}')
     assert "too &lt;late&gt; (ValueError)" in html(browser.get(page_of(task_id)))
+
+
+def test_a_failed_tasks_page_shows_the_traceback(browser: Client) -> None:
+    task_id = enqueue(sample_tasks.fail)
+    fault = {"attempt": 1, "type": "ValueError", "class": "x", "traceback": "File <somewhere>"}
+    error = '{"type":"ValueError","message":"why"}'
+    settle(claim(), "failed", json.dumps(fault), error=error)
+    assert "File &lt;somewhere&gt;</pre>" in html(browser.get(page_of(task_id)))
 
 
 def test_long_output_shows_its_end(browser: Client) -> None:

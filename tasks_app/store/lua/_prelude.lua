@@ -344,7 +344,9 @@ local function put_back(id, t, due, error)
   redis.call('HDEL', key('task', id), 'token')
   if t.limit_key then free_slot(id, t) end
   local status = due and 'scheduled' or 'queued'
-  redis.call('HSET', key('task', id), 'status', status, 'instance', '')
+  local w = redis.call('HMGET', key('task', id), 'past', 'instance')
+  redis.call('HSET', key('task', id), 'status', status, 'instance', '',
+    'past', string.sub((w[1] or '') .. (w[2] or '') .. '\n', -4096))
   if due then
     redis.call('ZADD', key('scheduled'), due, id)
   else
