@@ -284,19 +284,9 @@ def settle_all(prefix: str, settlements: Sequence[Settlement]) -> Call[list[Sett
     )
 
 
-def settle(
-    prefix: str,
-    *,
-    task_id: str,
-    token: str,
-    outcome: str,
-    result: str = "",
-    error: str = "",
-    delay: float = 0.0,
-    flushed: int = 0,
-) -> Call[SettleCode]:
-    """Build the call that ends one attempt."""
-    call = settle_all(prefix, [Settlement(task_id, token, outcome, result, error, delay, flushed)])
+def settle(prefix: str, **fields: Any) -> Call[SettleCode]:
+    """Build the call that ends one attempt; `fields` are a Settlement's."""
+    call = settle_all(prefix, [Settlement(**fields)])
     return Call(lambda reply: call.parse(reply)[0], call.args, call.script)
 
 

@@ -82,9 +82,10 @@ def claim() -> scripts.Claimed:
 
 def settle(held: scripts.Claimed, outcome: str, fault: str = "", **values: str) -> None:
     call = scripts.settle(
-        keys.current().prefix, task_id=held.id, token=held.token, outcome=outcome, **values
-    )
-    assert store_client.run(scripts.with_fault(fault, call))
+        keys.current().prefix, task_id=held.id, token=held.token, outcome=outcome, fault=fault,
+        **values,
+    )  # fmt: skip
+    assert store_client.run(call)
 
 
 def say(held: scripts.Claimed, text: str, progress: float | None = None) -> None:

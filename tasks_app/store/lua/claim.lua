@@ -17,7 +17,7 @@ local function row(id, token)
   local limit = tonumber(f[8])
   limit = limit and limit > 0 and limit < 1e9 and f[8] or ''
   reply[#reply + 1] = { id, f[1] or '', f[2] or '', f[3] or '', token, whole(f[4], 1), whole(f[5], 0), f[6] or '',
-    f[7] or '', limit, f[10] or '', tonumber(f[11]) and f[11] or '', f[12] or '' }
+    f[7] or '', limit, f[10] or '', whole(f[11], 0), f[12] or '' }
 end
 
 local function lease_out(id)
