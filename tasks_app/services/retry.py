@@ -124,7 +124,9 @@ def _again(task_id: str, fields: Mapping[str, str], viewer: Viewer | None) -> Ne
     if viewer is not None and not viewer.may_act_on(old.user_id):
         raise NotAllowed
     if old.status not in RETRYABLE:
-        raise NotRetryable(f"The task is {old.status.value}: only failed or canceled ones can be.")
+        raise NotRetryable(
+            f"The task is {old.status.value}: only failed or canceled ones can be retried."
+        )
     if not old.path or not fields.get("payload"):
         raise NotRetryable("A coroutine cannot be started again: only registered tasks can be.")
     timeout = store.number(fields.get("timeout"))

@@ -1,8 +1,10 @@
 """Measures how late a worker's event loop comes to its work while 1,000 tasks stream tokens.
 
 One Redis, one worker process with 1,000 slots, and beside it an idle process that measures the
-same thing: what it sees is this machine's noise. The worker's figures are those that it exports
-with its heartbeat (`manage.py tasks stats`). `python -m tests.benchmarks.loop_lag`
+same thing: what it sees is this machine's noise. A busy process also waits for a processor on a
+busy machine, which an idle one hardly does: `starved` says for how much of its time. The worker's
+figures are those that it exports with its heartbeat, as `manage.py tasks stats` shows them.
+`python -m tests.benchmarks.loop_lag`
 """
 
 from __future__ import annotations
@@ -41,8 +43,9 @@ def main() -> None:
     stack = Stack(folder)
     os.environ |= stack.environment | {"DJANGO_SETTINGS_MODULE": "project.settings"}
     print(f"{options.tasks} tasks at once for {options.seconds:g} s; lag in milliseconds")
-    print(f"{'tokens/s each':>13} {'p50':>7} {'p99':>7} {'worst':>7} | noise: {'p50':>4}"
-          f" {'p99':>7} {'worst':>7} | {'tokens/s':>8} {'wanted':>8} {'CPU':>5}")  # fmt: skip
+    lag = f"{'p50':>7} {'p99':>7} {'worst':>7}"
+    print(f"{'tokens/s each':>13} {lag} |  noise {lag} | {'tokens/s':>8} {'wanted':>8}"
+          f" {'CPU':>5} {'starved':>7}")  # fmt: skip
     try:
         stack.redis.folder.mkdir()
         stack.redis.start()
@@ -61,33 +64,39 @@ def measure(stack: Stack, number: int, rate: float, options: argparse.Namespace)
     words = ("-m", "tests.benchmarks.loop_lag", "--idle", "--seconds", str(seconds))
     stack.run(idle, *words)
     pid = stack.processes[worker].pid
-    lag, tokens, cpu = asyncio.run(one_run(tasks, rate, seconds, pid))
+    lag, tokens, cpu, starved = asyncio.run(one_run(tasks, rate, seconds, pid))
     stack.processes[idle].wait(WAIT_SECONDS)
     noise = json.loads(stack.log_of(idle))
     stack.end(worker)
     print(f"{rate:13g} {lag.p50_ms:7.1f} {lag.p99_ms:7.1f} {lag.worst_ms:7.1f} |"
-          f" {noise['p50_ms']:11.1f} {noise['p99_ms']:7.1f} {noise['worst_ms']:7.1f} |"
-          f" {tokens:8.0f} {tasks * rate:8.0f} {cpu:5.0%}", flush=True)  # fmt: skip
+          f" {noise['p50_ms']:13.1f} {noise['p99_ms']:7.1f} {noise['worst_ms']:7.1f} |"
+          f" {tokens:8.0f} {tasks * rate:8.0f} {cpu:5.0%} {starved:7.0%}", flush=True)  # fmt: skip
 
 
-async def one_run(tasks: int, rate: float, seconds: float, pid: int) -> tuple[Any, float, float]:
-    """Return the worker's lag while all tasks stream, their tokens a second and its CPU share."""
+async def one_run(
+    tasks: int, rate: float, seconds: float, pid: int
+) -> tuple[Any, float, float, float]:
+    """Return the worker's lag while all tasks stream, their tokens a second, and its shares.
+
+    Those of its time in which it had a processor, and in which it waited for one.
+    """
     async with engine() as (api, sample_tasks):
         await until(lambda stats: stats.workers and stats.workers[0].lag)
         await sample_tasks.stream_tokens.aenqueue_many([((seconds, rate), {})] * tasks)
         await until(lambda stats: stats.workers[0].running == tasks)
         await asyncio.sleep(2)  # the start itself, thousands of claims, is not what is measured
-        cpu, began = cpu_seconds(pid), time.monotonic()
-        lag, share = None, 0.0
+        used, began = processor_seconds(pid), time.monotonic()
+        lag, shares = None, (0.0, 0.0)
         while (stats := await api.read_stats()).running == tasks:
             lag = stats.workers[0].lag  # of the last minute
-            share = (cpu_seconds(pid) - cpu) / (time.monotonic() - began)
+            now, passed = processor_seconds(pid), time.monotonic() - began
+            shares = ((now[0] - used[0]) / passed, (now[1] - used[1]) / passed)
             await asyncio.sleep(1)
         await until(lambda stats: stats.running == 0)
         page = await api.list_tasks(limit=tasks)
         results = [one.result for one in await api.with_results(page.tasks)]
         assert lag is not None
-        return lag, sum(results) / seconds, share
+        return lag, sum(results) / seconds, *shares
 
 
 @asynccontextmanager
@@ -112,10 +121,10 @@ async def until(check: Any) -> None:
             await asyncio.sleep(0.2)
 
 
-def cpu_seconds(pid: int) -> float:
-    """Return the processor time that the process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def processor_seconds(pid: int) -> tuple[float, float]:
+    """Return how long the process's main thread has had a processor, and waited for one."""
+    ran, waited, _ = Path(f"/proc/{pid}/schedstat").read_text().split()
+    return int(ran) / 1e9, int(waited) / 1e9
 
 
 async def idle(seconds: float) -> Any:

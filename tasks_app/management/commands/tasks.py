@@ -209,7 +209,7 @@ class Command(BaseCommand):
     def _confirms(self, count: int) -> bool:
         if not sys.stdin.isatty():
             return True
-        self.stderr.write(f"Remove {report.tasks(count, 'task')} for good? [y/N] ", ending="")
+        self.stderr.write(f"Remove {report.tasks(count, 'task')} for good? [y/N] ", str, ending="")
         self.stderr.flush()
         return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
@@ -235,7 +235,9 @@ def _add_operating(verbs: Any) -> None:
     )  # fmt: skip
     one.add_argument("--name", help="of those only tasks of this definition")
     one.add_argument("--queue", help="of those only tasks of this queue")
-    one.add_argument("--limit", type=_count, help=f"at most so many, the newest ({MOST})")
+    one.add_argument(
+        "--limit", type=_count, metavar="N", help=f"at most so many, the newest ({MOST})"
+    )
 
     one = verbs.add_parser("purge", help="remove finished tasks now, whatever their retention")
     one.add_argument("ids", metavar="ID", nargs="*")
