@@ -35,7 +35,9 @@ def _foreign(text: str) -> str:
 
 # As code that knows Django's Tasks only would make it, under another backend's class.
 _foreign.__qualname__ = "foreign"
-foreign = DjangoTask(func=_foreign)
+foreign = DjangoTask(
+    func=_foreign, priority=0, backend="default", queue_name="default", run_after=None
+)
 
 
 @task(takes_context=True)
