@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
+from pathlib import Path
 from typing import Any
 
 from tasks_app import Retry, task
@@ -157,3 +159,18 @@ def raise_odd_in_thread(kind: str) -> None:
 @task
 async def return_by_name(kind: str) -> Any:
     return RESULTS[kind]()
+
+
+@task(takes_context=True, max_deliveries=10)
+async def block_the_loop(context: Any, seconds: float) -> int:
+    """Let nothing else go on in this worker, at the first attempt."""
+    if context.attempt == 1:
+        time.sleep(seconds)  # noqa: ASYNC251 as users' code does
+    return context.attempt
+
+
+@task(max_deliveries=10)
+async def wait_for_file(path: str) -> str:
+    while not Path(path).exists():  # noqa: ASYNC110, ASYNC240 a signal from another process
+        await asyncio.sleep(0.02)
+    return "seen"

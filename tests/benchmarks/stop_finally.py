@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import shutil
 import statistics
@@ -34,6 +35,7 @@ def main() -> None:
     os.environ.update(stack.environment)
     os.environ["DJANGO_SETTINGS_MODULE"] = "project.settings"
     django.setup()
+    logging.disable(logging.WARNING)  # of the cut connections
     try:
         stack.redis.folder.mkdir()
         stack.redis.start()
