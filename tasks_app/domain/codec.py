@@ -16,6 +16,11 @@ def dumps(value: Any) -> str:
     return text
 
 
+def readable(value: Any) -> str:
+    """Return a JSON value in lines, for people; what UTF-8 cannot write is replaced."""
+    return clean(json.dumps(value, ensure_ascii=False, indent=2))
+
+
 def clean(text: str) -> str:
     """Return the text with lone surrogates replaced, so that it can be encoded."""
     return text.encode("utf-8", "replace").decode()

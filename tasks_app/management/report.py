@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
 
 from django.core.management.color import Style
 
 from tasks_app.api import Output, Page, Task, TaskState
+from tasks_app.domain.codec import dumps, readable
 from tasks_app.domain.spans import age, duration, words
 from tasks_app.services.owners import usernames
 from tasks_app.terminal import bar, facts, safe, safe_text, shortened, table
@@ -83,12 +82,12 @@ def details(task: Task, output: Output) -> list[str]:
             ("retried from", task.retried_from or ""),
         ]
     )
-    lines += _part("arguments", json.dumps(task.payload, ensure_ascii=False, indent=2))
+    lines += _part("arguments", readable(task.payload))
     if output.text:
         whole = "" if output.is_whole else f" (the end of {output.size} bytes)"
         lines += _part(f"output{whole}", output.text)
     if task.result is not None:
-        lines += _part("result", json.dumps(task.result, ensure_ascii=False, indent=2))
+        lines += _part("result", readable(task.result))
     return lines
 
 
@@ -134,21 +133,17 @@ def stopped(task: Task) -> str:
 
 
 def task_json(task: Task) -> str:
-    return _json(task.resource())
+    return dumps(task.resource())
 
 
 def tasks_json(tasks: Sequence[Task]) -> str:
-    return _json({"tasks": [task.resource() for task in tasks]})
+    return dumps({"tasks": [task.resource() for task in tasks]})
 
 
 def page_json(page: Page) -> str:
     tasks = [task.resource(with_result=False) for task in page.tasks]
-    return _json({"tasks": tasks, "next_cursor": page.next_cursor})
+    return dumps({"tasks": tasks, "next_cursor": page.next_cursor})
 
 
 def details_json(task: Task, output: Output) -> str:
-    return _json({**task.resource(), "arguments": task.payload, "output": output.text})
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return dumps({**task.resource(), "arguments": task.payload, "output": output.text})
