@@ -43,6 +43,11 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"Unsupported type: {type(value)}")
 
 
+def readable(value: Any) -> str:
+    """Return a JSON value in lines, for people; what UTF-8 cannot write is replaced."""
+    return clean(json.dumps(value, ensure_ascii=False, indent=2))
+
+
 def clean(text: str) -> str:
     """Return the text with lone surrogates replaced, so that it can be encoded."""
     return text.encode("utf-8", "replace").decode()

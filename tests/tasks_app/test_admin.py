@@ -15,6 +15,7 @@ from django.test import Client
 from django.urls import reverse
 
 from tasks_app import api
+from tasks_app.domain.codec import dumps
 from tasks_app.domain.context import current_task_id
 from tasks_app.domain.states import TaskState
 from tasks_app.models import ApiToken
@@ -210,6 +211,16 @@ def test_a_tasks_page_shows_arguments_output_and_timeline(browser: Client) -> No
         "tests.sample_tasks.talk",
     ):
         assert part in shown
+
+
+def test_half_a_surrogate_pair_in_arguments_or_result_is_shown(browser: Client) -> None:
+    task_id = enqueue(sample_tasks.talk, ["an \ud83d argument"], item_id="a \ud83d chat")
+    held = claim()
+    settle(held, "succeeded", result=dumps({"text": "a \ud83d result"}))
+    shown = html(browser.get(page_of(task_id)))
+    assert "an ? argument" in shown
+    assert "a ? result" in shown
+    assert shown_ids(browser.get(LIST)) == [task_id]
 
 
 def test_a_failed_tasks_page_shows_the_cause(browser: Client) -> None:

@@ -110,6 +110,7 @@ async def test_a_silent_provider_that_comes_first_is_waited_for_once(
     catalog = Catalog([quiet, OpenAIProvider(config(fake))])
     monkeypatch.setattr(openai_provider, "MODELS_TIMEOUT_S", 0.1)
     await catalog.find("fake-echo")
+    await catalog.models()  # this question is over for all
     monkeypatch.setattr(openai_provider, "MODELS_TIMEOUT_S", 100.0)
     monkeypatch.setattr(module, "RECHECK_S", 0.0)
     fake.models.append("brand-new")

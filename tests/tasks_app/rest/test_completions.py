@@ -139,6 +139,18 @@ async def test_respond_async_needs_no_worker_and_outlives_the_request(
         assert (await ada.http.get(response.headers["location"])).json() == shown
 
 
+async def test_respond_async_is_more_patient_with_a_provider_than_a_waiting_client(
+    ada: Person, worker: Any, provider: FakeProvider, settings: Any
+) -> None:
+    settings.PROVIDER_RETRY_SECONDS = 0.0
+    for path, model in ((CHAT, "fake-503-times-1"), (TITLE, "fake-503-times-2")):
+        payload = body(model)
+        accepted = await ada.http.post(path, json=payload, headers={"Prefer": "respond-async"})
+        ended = await api.wait_task(accepted.json()["id"], 20)
+        assert ended.status is api.TaskState.SUCCEEDED, ended.error
+    assert (await ada.http.post(CHAT, json=body("fake-503"))).status_code == 502
+
+
 async def test_a_title(ada: Person, worker: Any, provider: FakeProvider) -> None:
     response = await ada.http.post(TITLE, json=body("fake-title", chat_id="chat-1"))
     content = json.loads(response.json()["choices"][0]["message"]["content"])
