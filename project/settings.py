@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import django
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
@@ -57,7 +58,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "servestatic",
-    "django_tasks",
+    *(() if django.VERSION >= (6,) else ("django_tasks",)),  # Django 6 has it built in
     "ninja",
     "tasks_app",
     "realtime",
@@ -214,6 +215,9 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "loggers": {
         "django": {"level": "INFO"},  # takes its own handlers away: with DEBUG each line came twice
-        **{name: {"level": "WARNING"} for name in ("daphne", "django_tasks", "httpx")},
+        **{
+            name: {"level": "WARNING"}
+            for name in ("daphne", "django_tasks", "django.tasks", "httpx")
+        },
     },
 }

@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tasks_app.context import TaskContext as TaskContext
     from tasks_app.coroutines import cleanup_task as cleanup_task
     from tasks_app.coroutines import create_task as create_task
     from tasks_app.coroutines import has_active_tasks as has_active_tasks
@@ -26,6 +27,7 @@ _HOMES = {
     "Retry": "tasks_app.domain.retry",
     "cleanup_task": "tasks_app.coroutines",
     "create_task": "tasks_app.coroutines",
+    "TaskContext": "tasks_app.context",
     "gather": "tasks_app.services.gather",
     "has_active_tasks": "tasks_app.coroutines",
     "list_task_ids_by_item_id": "tasks_app.coroutines",
@@ -37,7 +39,7 @@ _HOMES = {
 }
 
 __all__ = [
-    "RedisDict", "RedisLock", "Retry", "cleanup_task", "create_task", "gather",
+    "RedisDict", "RedisLock", "Retry", "TaskContext", "cleanup_task", "create_task", "gather",
     "has_active_tasks", "list_task_ids_by_item_id", "list_tasks", "periodic", "stop_item_tasks",
     "stop_task", "task",
 ]  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -14,6 +13,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
 
+from tasks_app.domain.codec import readable
 from tasks_app.domain.spans import age, duration, words
 from tasks_app.models import Task
 from tasks_app.services.browse import SEARCHED
@@ -45,6 +45,13 @@ def error(row: Task) -> str:
     """Return the failure's cause first, then its type."""
     found = row.record.error
     return f"{found.get('message', '')} ({found.get('type', '')})" if found else ""
+
+
+@admin.display(description="traceback")
+def traceback(row: Task) -> SafeString | str:
+    """Return where the latest failed attempt raised: for those who may see all tasks."""
+    fault = row.record.fault
+    return _block(fault.traceback if fault else "")
 
 
 @admin.display(description="stopped")
@@ -198,7 +205,7 @@ def _task_link(task_id: str | None) -> SafeString | str:
 def _json(found: Any) -> SafeString | str:
     if found is None or found in ([], {}):
         return NOTHING
-    return _block(json.dumps(found, ensure_ascii=False, indent=2))
+    return _block(readable(found))
 
 
 def _block(text: str) -> SafeString | str:

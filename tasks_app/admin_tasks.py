@@ -110,6 +110,8 @@ def fieldsets(row: Task) -> list[tuple[str | None, dict[str, Any]]]:
     run = [parts.progress_with_message, parts.attempts, parts.ran, parts.timeline]
     if row.children.count:
         run.append(parts.children)
+    if record.fault is not None and record.error is not None:
+        run.append(parts.traceback)
     data = [parts.arguments, parts.named_arguments, parts.output, parts.result]
     return [
         (None, {"fields": [field for field, is_known in first if is_known]}),

@@ -31,6 +31,8 @@ from tasks_app.services.browse import (
     task_ids_sync,
 )
 from tasks_app.services.enqueue import Ask, enqueue_sync, enqueue_task
+from tasks_app.services.enqueue import prepare as prepare_task
+from tasks_app.services.enqueue import send as send_task
 from tasks_app.services.follow import follow, wait_task
 from tasks_app.services.inspect import (
     Filter,
@@ -69,12 +71,12 @@ __all__ = [
     "aviewer_for", "children_sync", "count_tasks_sync", "end_owned", "enqueue_sync",
     "enqueue_task", "find_sync", "finished_ids_sync", "follow", "get_task", "is_retryable",
     "list_tasks", "listen_all", "listen_user", "may_delete", "periodic_jobs_sync", "ping",
-    "purge_tasks_sync", "read_output", "read_output_sync", "read_stats", "read_stats_sync",
-    "retry_failed_sync", "retry_task", "retry_task_sync", "retry_tasks_sync", "search_tasks_sync",
-    "shutdown", "startup", "stop_item", "stop_task", "stop_task_sync", "stop_tasks_sync",
-    "subscriptions", "summaries", "summaries_sync", "task_ids_sync", "unfinished_ids",
-    "user_for_token", "viewer_for", "wait_task", "with_results", "workers_alive",
-    "workers_heard_since",
+    "prepare_task", "purge_tasks_sync", "read_output", "read_output_sync", "read_stats",
+    "read_stats_sync", "retry_failed_sync", "retry_task", "retry_task_sync", "retry_tasks_sync",
+    "search_tasks_sync", "send_task", "shutdown", "startup", "stop_item", "stop_task",
+    "stop_task_sync", "stop_tasks_sync", "subscriptions", "summaries", "summaries_sync",
+    "task_ids_sync", "unfinished_ids", "user_for_token", "viewer_for", "wait_task", "with_results",
+    "workers_alive", "workers_heard_since",
 ]  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
@@ -91,7 +92,7 @@ async def _title(
             said = ""
         else:
             usage, created, said = add_usage(usage, built.usage), built.created, built.text
-        title = parse_title(said)
+        title = await asyncio.to_thread(parse_title, said)  # the loop is all tasks'
         if title is not None:
             return title, usage, created
         logger.info("title_useless task_id=%s length=%s", context.task_id, len(said))

@@ -7,9 +7,10 @@ import sys
 import time
 from typing import Any
 
-from django_tasks.base import Task as DjangoTask
+from django.contrib.auth import get_user_model
 
 from tasks_app import Retry, gather, task
+from tasks_app.compat import DjangoTask
 
 FINALLY: list[str] = []  # what `finally` blocks of this process wrote
 
@@ -34,7 +35,9 @@ def _foreign(text: str) -> str:
 
 # As code that knows Django's Tasks only would make it, under another backend's class.
 _foreign.__qualname__ = "foreign"
-foreign = DjangoTask(func=_foreign)
+foreign = DjangoTask(
+    func=_foreign, priority=0, backend="default", queue_name="default", run_after=None
+)
 
 
 @task(takes_context=True)
@@ -91,6 +94,19 @@ async def fail_until_third(path: str) -> int:
     if tries < 3:
         raise Unreachable("not yet")
     return tries
+
+
+@task(retry=Retry(max_attempts=2, base=30, jitter=False))
+async def fail_once_then_wait() -> None:
+    raise Unreachable("for a long time")
+
+
+@task(takes_context=True, retry=Retry(max_attempts=3, base=0.01, jitter=False))
+def count_attempts(context: Any) -> list[Any]:
+    if context.attempt < 3:
+        raise Unreachable("not yet")
+    shown = context.task_result
+    return [context.attempt, shown.attempts, shown.worker_ids]
 
 
 @task(timeout=0.05)
@@ -166,3 +182,13 @@ async def report_half(context: Any) -> None:
 async def start_and_wait(context: Any, count: int) -> list[Any]:
     """Start children that report half and wait for ever."""
     return await gather(*await report_half.aenqueue_many([((), {})] * count))
+
+
+@task
+def count_users() -> int:
+    return get_user_model().objects.count()
+
+
+@task
+async def count_users_async() -> int:
+    return await get_user_model().objects.acount()

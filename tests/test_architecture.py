@@ -184,6 +184,17 @@ def test_apps_do_not_import_the_project() -> None:
     assert violations(APPS, ("project",)) == {}
 
 
+def test_djangos_tasks_api_is_imported_in_one_place() -> None:
+    found = violations((*APPS, "project"), ("django_tasks", "django.tasks"))
+    assert found.keys() == {"tasks_app.compat"}
+
+
+def test_tests_helpers_stay_out_of_what_runs() -> None:
+    found = violations((*APPS, "project"), ("pytest", "tasks_app.testing"))
+    assert {name for name in found if not name.startswith("tasks_app.testing")} == set()
+    assert "pytest" not in {top for name in found for top in found[name] if "plugin" not in name}
+
+
 def test_the_supervisor_stands_beside_the_engine() -> None:
     never = tuple(
         f"tasks_app.{part}" for part in ("store", "worker", "services", "generation", "rest", "api")

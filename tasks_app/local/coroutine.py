@@ -13,7 +13,6 @@ from tasks_app.domain import retry
 from tasks_app.domain.codec import dumps
 from tasks_app.store.registrations import RegisterCode
 from tasks_app.worker.attempt import Ending, Held, Outcome, Purpose
-from tasks_app.worker.executor import failed
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +69,10 @@ class Coroutine(Held):
         if self.purpose is Purpose.RELEASE:
             self.reason = "shutdown"
         self.outcome = Outcome(ending=Ending.CANCELED)
+
+
+def failed(error: dict[str, str]) -> Outcome:
+    return Outcome(ending=Ending.FAILED, error=dumps(error))
 
 
 def _json(result: Any) -> str:

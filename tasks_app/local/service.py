@@ -20,13 +20,12 @@ from tasks_app import conf
 from tasks_app.domain.context import current_task_id
 from tasks_app.domain.owned import end_owned
 from tasks_app.errors import ShuttingDown, StoreUnavailable, TaskExists
-from tasks_app.local.coroutine import NEVER_STARTED, Coroutine
+from tasks_app.local.coroutine import NEVER_STARTED, Coroutine, failed
 from tasks_app.local.writer import Writer
 from tasks_app.store import keys
 from tasks_app.store.registrations import RegisterCode
 from tasks_app.store.subscriptions import subscriptions
 from tasks_app.worker.attempt import Purpose
-from tasks_app.worker.executor import failed
 from tasks_app.worker.heartbeat import Heartbeat
 from tasks_app.worker.worker import (
     GIVE_UP_SECONDS,

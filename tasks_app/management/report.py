@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from django.core.management.color import Style
 
 from tasks_app.api import Output, Page, PurgeCode, Retried, Stats, Task, TaskState
+from tasks_app.domain.codec import dumps, readable
 from tasks_app.domain.spans import age, duration, span, words
 from tasks_app.domain.stats import WorkerStats
 from tasks_app.errors import TaskNotFound, TasksError
@@ -88,12 +87,12 @@ def details(task: Task, output: Output) -> list[str]:
             ("retried from", task.retried_from or ""),
         ]
     )
-    lines += _part("arguments", json.dumps(task.payload, ensure_ascii=False, indent=2))
+    lines += _part("arguments", readable(task.payload))
     if output.text:
         whole = "" if output.is_whole else f" (the end of {output.size} bytes)"
         lines += _part(f"output{whole}", output.text)
     if task.result is not None:
-        lines += _part("result", json.dumps(task.result, ensure_ascii=False, indent=2))
+        lines += _part("result", readable(task.result))
     return lines
 
 
@@ -206,20 +205,20 @@ def _worker(worker: WorkerStats) -> tuple[str, ...]:
 
 
 def stats_json(found: Stats) -> str:
-    return _json(found.resource())
+    return dumps(found.resource())
 
 
 def retried_json(answers: Mapping[str, Task | TasksError]) -> str:
     """Return the new tasks, and what refused the others."""
     made = [task.resource() for task in answers.values() if isinstance(task, Task)]
     errors = {i: str(error) for i, error in answers.items() if isinstance(error, TasksError)}
-    return _json({"tasks": made, "errors": errors})
+    return dumps({"tasks": made, "errors": errors})
 
 
 def all_retried_json(retried: Retried) -> str:
     made = [task.resource() for task in retried.tasks]
     left = {"retried_before": retried.before, "not_retryable": retried.impossible}
-    return _json({"tasks": made, **left})
+    return dumps({"tasks": made, **left})
 
 
 def purged_json(codes: Mapping[str, PurgeCode]) -> str:
@@ -229,27 +228,23 @@ def purged_json(codes: Mapping[str, PurgeCode]) -> str:
         "not_found": PurgeCode.MISSING,
         "unfinished": PurgeCode.UNFINISHED,
     }
-    return _json(
+    return dumps(
         {head: [i for i, code in codes.items() if code is wanted] for head, wanted in heads.items()}
     )
 
 
 def task_json(task: Task) -> str:
-    return _json(task.resource())
+    return dumps(task.resource())
 
 
 def tasks_json(tasks: Sequence[Task]) -> str:
-    return _json({"tasks": [task.resource() for task in tasks]})
+    return dumps({"tasks": [task.resource() for task in tasks]})
 
 
 def page_json(page: Page) -> str:
     tasks = [task.resource(with_result=False) for task in page.tasks]
-    return _json({"tasks": tasks, "next_cursor": page.next_cursor})
+    return dumps({"tasks": tasks, "next_cursor": page.next_cursor})
 
 
 def details_json(task: Task, output: Output) -> str:
-    return _json({**task.resource(), "arguments": task.payload, "output": output.text})
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return dumps({**task.resource(), "arguments": task.payload, "output": output.text})

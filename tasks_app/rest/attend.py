@@ -27,20 +27,24 @@ CHECK_SECONDS = 2.8
 LONGEST_CALL_SECONDS = 3600.0
 LEAVE_SECONDS = 2.0  # so long is the first try of a stop waited for
 LEAVE_TRIES = 120
+# An enqueue that was not answered may still be on its way: for so many tries it may yet appear.
+APPEAR_TRIES = 5
 
 _leaving: set[asyncio.Task[None]] = set()  # stops under way, owned here until they are done
 _attended: set[str] = set()  # ids of the tasks whose clients wait in this process
 
 
 async def enqueue(definition: TaskDefinition[..., Any], body: Any, ask: api.Ask) -> api.Task:
-    """Enqueue a task for a waiting client; should the client go meanwhile, it is stopped."""
-    enqueuing = asyncio.create_task(
-        api.enqueue_task(definition, kwargs={"body": body}, ask=ask), name="enqueue"
-    )
+    """Enqueue a task for a waiting client.
+
+    Should the client go meanwhile, or be told that Redis did not answer, the task is stopped.
+    """
+    new = api.prepare_task(definition, (), {"body": body}, ask)
+    enqueuing = asyncio.create_task(api.send_task(new, ask), name="enqueue")
     try:
         task = await asyncio.shield(enqueuing)
-    except asyncio.CancelledError:
-        _keep(asyncio.create_task(_leave_enqueued(enqueuing), name="leave enqueued task"))
+    except (asyncio.CancelledError, StoreUnavailable):
+        _keep(asyncio.create_task(_leave_enqueued(new.id, enqueuing), name="leave enqueued task"))
         raise
     _attended.add(task.id)
     return task
@@ -94,8 +98,8 @@ def reason_of(error: BaseException) -> str:
     """Return the reason with which a task is stopped when its client is answered so."""
     if isinstance(error, NoWorker):
         return "no_worker"
-    if isinstance(error, ApiError) and error.error_type == "timeout":
-        return "timeout"
+    if isinstance(error, ApiError):
+        return error.error_type  # timeout, restart, output_lost: we broke it off, not the client
     return "client_gone"
 
 
@@ -116,13 +120,16 @@ async def leave(task_id: str, reason: str = "client_gone") -> None:
             await tried.wait()
 
 
-async def _leave_enqueued(enqueuing: asyncio.Task[api.Task]) -> None:
+async def _leave_enqueued(task_id: str, enqueuing: asyncio.Task[api.Task]) -> None:
     await asyncio.wait({enqueuing})
-    if not enqueuing.cancelled() and enqueuing.exception() is None:
-        await _stop(enqueuing.result().id, "client_gone", asyncio.Event())
+    error = None if enqueuing.cancelled() else enqueuing.exception()
+    if error is None or isinstance(error, StoreUnavailable):
+        appears = APPEAR_TRIES if error is not None else 0
+        await _stop(task_id, "client_gone", asyncio.Event(), appears=appears)
 
 
-async def _stop(task_id: str, reason: str, tried: asyncio.Event) -> None:
+async def _stop(task_id: str, reason: str, tried: asyncio.Event, *, appears: int = 0) -> None:
+    """Stop a task; one that is not there is looked for `appears` times again."""
     for _ in range(LEAVE_TRIES):
         try:
             await api.stop_task(task_id, by="system", reason=reason)
@@ -130,7 +137,12 @@ async def _stop(task_id: str, reason: str, tried: asyncio.Event) -> None:
             tried.set()
             await asyncio.sleep(1.0)
             continue
-        except (TaskNotFound, AlreadyFinished):
+        except TaskNotFound:
+            if appears > 0:
+                appears -= 1
+                await asyncio.sleep(1.0)
+                continue
+        except AlreadyFinished:
             pass
         else:
             log.info("task_left task_id=%s reason=%s", task_id, reason)

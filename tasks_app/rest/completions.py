@@ -12,6 +12,7 @@ from tasks_app import api
 from tasks_app.definition import TaskDefinition
 from tasks_app.errors import TasksError
 from tasks_app.generation.catalog import get_catalog
+from tasks_app.generation.conf import BACKGROUND_RETRY_SECONDS
 from tasks_app.rest import attend, chunks, sse
 from tasks_app.rest.auth import caller_of
 from tasks_app.rest.errors import ApiError, from_end, of_task
@@ -107,7 +108,8 @@ async def _accepted(
     request: HttpRequest, definition: TaskDefinition[..., Any], body: CompletionRequest
 ) -> JsonResponse:
     ask = _ask(request, body, is_attended=False)
-    task = await api.enqueue_task(definition, kwargs={"body": _payload(body)}, ask=ask)
+    kwargs = {"body": _payload(body), "retry_seconds": BACKGROUND_RETRY_SECONDS}
+    task = await api.enqueue_task(definition, kwargs=kwargs, ask=ask)
     headers = {
         "Location": f"/api/v1/tasks/{task.id}",
         "X-Task-Id": task.id,

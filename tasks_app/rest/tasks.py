@@ -14,6 +14,7 @@ from tasks_app import api
 from tasks_app.errors import AlreadyFinished, TasksError
 from tasks_app.rest import attend, sse
 from tasks_app.rest.auth import caller_of
+from tasks_app.rest.errors import from_tasks_error
 from tasks_app.rest.schemas import (
     ERRORS,
     LOCATION,
@@ -98,8 +99,8 @@ async def retry_task(request: HttpRequest, task_id: str) -> JsonResponse:
 async def follow_task(
     request: HttpRequest,
     task_id: str,
-    last_event_id: Annotated[str, Header(alias="Last-Event-ID", max_length=64)] = "",
-    last_event: Annotated[str, Query(alias="last_event_id", max_length=64)] = "",
+    last_event_id: Annotated[str, Header(alias="Last-Event-ID")] = "",
+    last_event: Annotated[str, Query(alias="last_event_id")] = "",
 ) -> HttpResponseBase:
     """Follow a task's output as server-sent events, from the beginning or after an event.
 
@@ -132,7 +133,7 @@ async def _event_frames(
             arrived = await follower.next(HEARTBEAT_SECONDS)
     except TasksError as error:
         # The client comes back with its Last-Event-ID, and is then told by a status.
-        yield sse.comment(str(error))
+        yield sse.comment(from_tasks_error(error).detail)
     finally:
         await follower.aclose()
 

@@ -141,6 +141,7 @@ def _again(task_id: str, fields: Mapping[str, str], viewer: Viewer | None) -> Ne
         user_id=old.user_id or "",
         timeout=timeout if timeout and timeout > 0 else None,
         max_deliveries=int(store.number(fields.get("max_deliveries")) or conf.max_deliveries()),
+        backend=old.backend,
         retried_from=task_id,
         concurrency_key=fields.get("limit_key", ""),
         concurrency=int(store.number(fields.get("limit")) or 1),

@@ -181,6 +181,8 @@ def _fields(task: NewTask) -> dict[str, str | int | float]:
         fields["timeout"] = task.timeout
     if not task.restartable:
         fields["restartable"] = 0
+    if task.backend != "default":
+        fields["backend"] = task.backend
     if any(keys.values()):
         fields["extra"] = 1
     return fields
@@ -216,6 +218,9 @@ def _claimed(row: Sequence[str]) -> Claimed:
         item_id=row[7],
         user_id=row[8],
         timeout=float(row[9]) if row[9] else None,
+        backend=row[10] or "default",
+        created=int(row[11] or 0),
+        past=row[12],
     )
 
 
@@ -257,7 +262,8 @@ def emit(prefix: str, *, task_id: str, token: str, flush: Flush) -> Call[bool]:
 class Settlement(NamedTuple):
     """The end of an attempt: what the settle script is told; `delay` in seconds, before a retry.
 
-    Nothing is settled before the attempt's flush number `flushed` has been written.
+    `fault` is what only operators see of a failure (JSON). Nothing is settled before the attempt's
+    flush number `flushed` has been written.
     """
 
     task_id: str
@@ -267,6 +273,7 @@ class Settlement(NamedTuple):
     error: str = ""
     delay: float = 0.0
     flushed: int = 0
+    fault: str = ""
 
 
 def settle_all(prefix: str, settlements: Sequence[Settlement]) -> Call[list[SettleCode]]:
@@ -277,19 +284,9 @@ def settle_all(prefix: str, settlements: Sequence[Settlement]) -> Call[list[Sett
     )
 
 
-def settle(
-    prefix: str,
-    *,
-    task_id: str,
-    token: str,
-    outcome: str,
-    result: str = "",
-    error: str = "",
-    delay: float = 0.0,
-    flushed: int = 0,
-) -> Call[SettleCode]:
-    """Build the call that ends one attempt."""
-    call = settle_all(prefix, [Settlement(task_id, token, outcome, result, error, delay, flushed)])
+def settle(prefix: str, **fields: Any) -> Call[SettleCode]:
+    """Build the call that ends one attempt; `fields` are a Settlement's."""
+    call = settle_all(prefix, [Settlement(**fields)])
     return Call(lambda reply: call.parse(reply)[0], call.args, call.script)
 
 
@@ -337,6 +334,16 @@ def purge(prefix: str, *, task_ids: Sequence[str]) -> Call[list[PurgeCode]]:
     return Call(
         lambda r: [PurgeCode(int(code)) for code in r], (prefix, *task_ids), script("purge")
     )
+
+
+def age(prefix: str, *, seconds: float) -> Call[int]:
+    """Build the call that makes every task older (tests only); answers how many there are."""
+    return Call(int, (prefix, _ms(seconds), ""), script("age"))
+
+
+def expire_leases(prefix: str) -> Call[int]:
+    """Build the call that ends every lease (tests only); answers how many there were."""
+    return Call(int, (prefix, 0, "1"), script("age"))
 
 
 def _batch(reply: list[Any]) -> Batch | None:

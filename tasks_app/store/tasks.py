@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from tasks_app.domain.records import Task, from_ms
+from tasks_app.domain.records import Fault, Task, from_ms
 from tasks_app.domain.states import TaskState
 from tasks_app.store.keys import Keys
 from tasks_app.store.scripts import Call
 
 UNREADABLE = {"type": "DamagedRecord", "message": "The task's record in Redis cannot be read."}
+LONGEST_PAST = 4096  # bytes, as in the prelude's put_back
 LATEST_MS = 253_402_300_799_999  # the last moment of the year 9999
 
 
@@ -60,6 +61,25 @@ def _error(text: str | None) -> dict[str, str] | None:
     return {"type": str(error.get("type", "")), "message": str(error.get("message", ""))}
 
 
+def _fault(text: str | None) -> Fault | None:
+    fault = _json(text, None)
+    if not isinstance(fault, dict):
+        return None
+    return Fault(
+        attempt=_int(str(fault.get("attempt", ""))),
+        type=str(fault.get("type", "")),
+        class_path=str(fault.get("class", "")),
+        traceback=str(fault.get("traceback", "")),
+    )
+
+
+def workers_of(past: str, instance: str) -> tuple[str, ...]:
+    """Return who made the attempts: the earlier ones as the record keeps them, and this one's."""
+    # Bounded from the front: what was cut through there is no name.
+    names = past.split("\n")[len(past) == LONGEST_PAST : -1]
+    return (*names, instance) if instance else tuple(names)
+
+
 def decode(task_id: str, fields: Mapping[str, str]) -> Task | None:
     """Turn a record's fields into a Task, whatever they hold; None when there is no record."""
     if not fields.get("status"):
@@ -91,6 +111,9 @@ def decode(task_id: str, fields: Mapping[str, str]) -> Task | None:
         parent_id=fields.get("parent") or None,
         path=fields.get("path", ""),
         payload=payload if isinstance(payload, dict) else {},
+        backend=fields.get("backend") or "default",
+        workers=workers_of(fields.get("past", ""), fields.get("instance", "")),
+        fault=_fault(fields.get("fault")),
     )
 
 

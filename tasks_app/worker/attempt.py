@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -33,12 +34,17 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What the worker writes at the end of an attempt; `delay` in seconds, before a retry."""
+    """What the worker writes at the end of an attempt; `delay` in seconds, before a retry.
+
+    `fault` is what operators see of a failure besides `error` (JSON); `error_raised` the exception.
+    """
 
     ending: Ending
     result: str = ""
     error: str = ""
     delay: float = 0.0
+    fault: str = ""
+    error_raised: BaseException | None = None
 
 
 @dataclass(eq=False, kw_only=True)
@@ -73,7 +79,11 @@ class Attempt(Held):
     output: Output
     on_wait: Callable[[bool], None]  # it waits for other tasks, or goes on
     interrupted: bool = False  # a thread was asked to return, by whatever: it cannot be cancelled
+    started_ms: int = field(default_factory=lambda: int(time.time() * 1000))
+    # Whether synchronous code runs in threads of the worker, with their own database connections.
+    in_worker: bool = True
     is_refused: bool = False  # Redis refused a write of it, or of those written with it
+    is_taken: bool = False  # Redis has taken its outcome
     overdue: asyncio.TimerHandle | None = field(default=None, repr=False)
 
     @property

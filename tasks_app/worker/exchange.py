@@ -184,6 +184,7 @@ class Exchange:
                 error=outcome.error,
                 delay=outcome.delay,
                 flushed=attempt.output.in_flight,
+                fault=outcome.fault,
             )
             for attempt in attempts
             if (outcome := attempt.outcome) is not None
@@ -208,6 +209,7 @@ class Exchange:
                 # Settled before (the answer was lost), or taken after the lease expired.
                 log.info("settle_refused task_id=%s", attempt.claimed.id)
             attempt.settled = attempt.output.closed = True
+            attempt.is_taken = code is SettleCode.SETTLED
             self._over(attempt)
 
     def _again(self, attempts: Any) -> None:

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from tasks_app import conf
-from tasks_app.domain import retry
 from tasks_app.domain.owned import end_owned
 from tasks_app.domain.records import Claimed
 from tasks_app.errors import StoreUnavailable
 from tasks_app.store import client, keys
 from tasks_app.store import tasks as store
 from tasks_app.store.subscriptions import subscriptions
+from tasks_app.worker.announce import Announcer
 from tasks_app.worker.attempt import Attempt, Ending, Outcome, Purpose
 from tasks_app.worker.exchange import Exchange
 from tasks_app.worker.executor import cancelled, execute, failed, too_late
@@ -68,6 +68,7 @@ class Worker:
             lost=lambda attempt: self._cancel(attempt, Purpose.LOST),
             over=self._over,
         )
+        self._announcer = Announcer(self._waits_for_others)
         self._facts = WorkerFacts(self.queues, concurrency, self._attempts)
         self._heartbeat = Heartbeat(self.instance, self._attempts, self._cancel, self._facts.json)
 
@@ -94,6 +95,7 @@ class Worker:
             await asyncio.wait({exchange, heartbeat, ending}, return_when=asyncio.FIRST_COMPLETED)
             await self._drain(exchange)
         finally:
+            await self._announcer.drain(GIVE_UP_SECONDS)
             # The heartbeat goes last, so that no lease is lost while the rest is written.
             await end_owned(ending, lag, exchange, heartbeat)
             owned = (exchange, heartbeat, lag, ending)
@@ -183,6 +185,8 @@ class Worker:
 
     def _over(self, attempt: Attempt) -> None:
         """Nothing of it is left to write; a function that goes on keeps its slot."""
+        if attempt.is_taken:
+            self._announcer.finished(attempt)
         self._idle.set()
         if attempt.task is None or attempt.task.done():
             self._forget(attempt)
@@ -203,7 +207,7 @@ class Worker:
 
     def _overdue(self, attempt: Attempt) -> None:
         """Settle a function that ignores its time-out. No retry: it has not returned."""
-        self._abandon(attempt, failed(retry.describe(too_late(attempt.claimed.timeout))))
+        self._abandon(attempt, failed(attempt, too_late(attempt.claimed.timeout)))
 
     def _abandon(self, attempt: Attempt, outcome: Outcome) -> None:
         if attempt.outcome is not None or attempt.purpose is Purpose.LOST:

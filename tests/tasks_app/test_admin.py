@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from django.test import Client
 from django.urls import reverse
 
 from tasks_app import api
+from tasks_app.domain.codec import dumps
 from tasks_app.domain.context import current_task_id
 from tasks_app.domain.states import TaskState
 from tasks_app.models import ApiToken
@@ -79,10 +81,11 @@ def claim() -> scripts.Claimed:
     return store_client.run(call).attempts[0]
 
 
-def settle(held: scripts.Claimed, outcome: str, **values: str) -> None:
+def settle(held: scripts.Claimed, outcome: str, fault: str = "", **values: str) -> None:
     call = scripts.settle(
-        keys.current().prefix, task_id=held.id, token=held.token, outcome=outcome, **values
-    )
+        keys.current().prefix, task_id=held.id, token=held.token, outcome=outcome, fault=fault,
+        **values,
+    )  # fmt: skip
     assert store_client.run(call)
 
 
@@ -210,10 +213,28 @@ def test_a_tasks_page_shows_arguments_output_and_timeline(browser: Client) -> No
         assert part in shown
 
 
+def test_half_a_surrogate_pair_in_arguments_or_result_is_shown(browser: Client) -> None:
+    task_id = enqueue(sample_tasks.talk, ["an \ud83d argument"], item_id="a \ud83d chat")
+    held = claim()
+    settle(held, "succeeded", result=dumps({"text": "a \ud83d result"}))
+    shown = html(browser.get(page_of(task_id)))
+    assert "an ? argument" in shown
+    assert "a ? result" in shown
+    assert shown_ids(browser.get(LIST)) == [task_id]
+
+
 def test_a_failed_tasks_page_shows_the_cause(browser: Client) -> None:
     task_id = enqueue(sample_tasks.fail)
     settle(claim(), "failed", error='{"type":"ValueError","message":"too <late>"}')
     assert "too &lt;late&gt; (ValueError)" in html(browser.get(page_of(task_id)))
+
+
+def test_a_failed_tasks_page_shows_the_traceback(browser: Client) -> None:
+    task_id = enqueue(sample_tasks.fail)
+    fault = {"attempt": 1, "type": "ValueError", "class": "x", "traceback": "File <somewhere>"}
+    error = '{"type":"ValueError","message":"why"}'
+    settle(claim(), "failed", json.dumps(fault), error=error)
+    assert "File &lt;somewhere&gt;</pre>" in html(browser.get(page_of(task_id)))
 
 
 def test_long_output_shows_its_end(browser: Client) -> None:

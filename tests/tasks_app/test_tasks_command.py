@@ -143,6 +143,14 @@ async def test_show_tells_why_a_task_failed_near_the_top(worker: Worker) -> None
     assert shown[2].split(maxsplit=1) == ["error", "the reason (ValueError)"]
 
 
+async def test_half_a_surrogate_pair_is_printed_as_what_can_be(engine: None) -> None:
+    task = await enqueue(sample_tasks.talk, ["an \ud83d argument"])
+    (await tasks("show", task.id)).encode()
+    shown = await tasks("show", task.id, "--json")
+    shown.encode()
+    assert json.loads(shown)["arguments"]["args"] == [["an \ud83d argument"]]
+
+
 async def test_show_as_json(worker: Worker) -> None:
     task = await ended(sample_tasks.talk, ["hi"])
     shown = json.loads(await tasks("show", task.id, "--json"))

@@ -38,7 +38,7 @@ local waiting, state = holder('debounce', f.debounce, 'scheduled', 'queued')
 if waiting then
   redis.call('HSET', key('task', waiting), 'payload', f.payload)
   if state == 'scheduled' then
-    due = math.min(due, tonumber(redis.call('HGET', key('task', waiting), 'latest')) or due)
+    due = math.min(due, whole(redis.call('HGET', key('task', waiting), 'latest'), due))
     redis.call('HSET', key('task', waiting), 'due', due)
     redis.call('ZADD', key('scheduled'), due, waiting)
     hint(waiting, f.user)

@@ -28,7 +28,10 @@ elseif last == '' then
   local first = redis.call('XRANGE', output, '-', '+', 'COUNT', 1)[1]
   known = first and first[1] == f[4]
 elseif last ~= '?' and not f[6] then
-  known = redis.call('XRANGE', output, last, last)[1]
+  local found = redis.pcall('XRANGE', output, last, last)
+  -- What Redis does not take for an id was never one.
+  if found.err and not string.find(found.err, 'Invalid stream ID', 1, true) then return found end
+  known = not found.err and found[1]
 end
 if known then
   local from = last == '' and '-' or '(' .. last

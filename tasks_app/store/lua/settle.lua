@@ -1,18 +1,19 @@
 -- Ends attempts: each task's end, or its next try. A canceling task ends canceled whatever it says.
 -- KEYS  1 prefix
--- ARGV  seven for each attempt: id · lease token · succeeded | failed | canceled | retry | release ·
+-- ARGV  eight for each attempt: id · lease token · succeeded | failed | canceled | retry | release ·
 --       result (JSON) · error (JSON) · delay before the retry (ms) · number of the flush that must
---       have been written before
+--       have been written before · the fault of a failure (JSON; '' none)
 -- RETURN one code for each: 1 settled · 0 the lease is not ours (taken by another, or settled before):
 --        nothing changed · 2 that flush is missing (its call failed): nothing changed, both must be
 --        sent again
-local FIELDS = 7
+local FIELDS = 8
 
-local function settle(id, token, outcome, result, problem, delay, flush)
+local function settle(id, token, outcome, result, problem, delay, flush, fault)
   local t = load(id)
   if not t or t.token == '' or t.token ~= token then return 0 end
   local task = key('task', id)
-  if flush > 0 and (tonumber(redis.call('HGET', task, 'flushed')) or 0) < flush then return 2 end
+  if flush > 0 and whole(redis.call('HGET', task, 'flushed'), 0) < flush then return 2 end
+  if fault ~= '' then redis.call('HSET', task, 'fault', fault) end
   if t.status == 'canceling' or outcome == 'canceled' then
     finish(id, t, 'canceled')
     stop_children(id, 'system')
@@ -35,6 +36,6 @@ end
 local codes = {}
 for at = 1, #ARGV, FIELDS do
   codes[#codes + 1] = guarded(ARGV[at], settle, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4],
-    tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6])) or 1
+    tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6]), ARGV[at + 7]) or 1
 end
 return codes

@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from tasks_app import api
+from tasks_app.errors import StoreUnavailable
 from tasks_app.rest.schemas import TaskResource
-from tasks_app.store import client as store_client
-from tasks_app.store import keys
+from tasks_app.store import client, keys
 from tasks_app.worker.worker import Worker
 from tests import sample_tasks
 from tests.conftest import point_at
@@ -207,7 +207,7 @@ async def test_what_did_not_fail_is_not_retried(ada: Person, worker: Worker) -> 
     done = await finished(await enqueue(sample_tasks.add, ada, a=1, b=2))
     runs = await enqueue(sample_tasks.wait_for_stop, ada)
     coroutine = await finished(await enqueue(sample_tasks.fail, ada))
-    await store_client.client().hdel(keys.current().task(coroutine.id), "path")
+    await client.client().hdel(keys.current().task(coroutine.id), "path")
     for task, why in ((done, "succeeded"), (runs, "only failed or canceled"), (coroutine, "corou")):
         response = await ada.http.post(f"/api/v1/tasks/{task.id}/retry")
         assert response.status_code == 409
@@ -267,12 +267,30 @@ async def test_events_from_the_beginning_and_after_each_event(ada: Person, worke
 
 async def test_an_unknown_event_id_gets_a_snapshot(ada: Person, worker: Any) -> None:
     task = await finished(await enqueue(sample_tasks.talk, ada, words=["a", "b"]))
-    for unknown in ("1-1", "nonsense", "0" * 64):
+    for unknown in ("1-1", "nonsense", "0" * 64, "0" * 65, "99999999999999999999-0"):
         response = await ada.http.get(
             f"/api/v1/tasks/{task.id}/events", headers={"Last-Event-ID": unknown}
         )
+        assert response.status_code == 200, unknown
         (_, first, data), (_, last, _) = events_of(response.text)
         assert (first, data["text"], last) == ("snapshot", "ab", "end"), unknown
+
+
+async def test_a_stream_that_redis_breaks_off_says_nothing_of_redis(
+    ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks_app.services.follow.RECHECK_SECONDS", 0.05)
+    task = await enqueue(sample_tasks.wait_for_stop, ada)
+    reading = asyncio.create_task(ada.http.get(f"/api/v1/tasks/{task.id}/events"))
+    await eventually(lambda: _is_followed(task.id))
+    redis = client.client()
+    await redis.execute_command("ACL", "SETUSER", "default", "-evalsha")
+    try:
+        text = (await reading).text
+    finally:
+        await redis.execute_command("ACL", "SETUSER", "default", "+evalsha")
+    assert text.endswith(f": {StoreUnavailable()}\n\n")
+    assert "NOPERM" not in text
 
 
 async def test_an_events_stream_starts_before_its_task_does(

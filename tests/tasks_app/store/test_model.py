@@ -476,7 +476,7 @@ def test_the_store_does_what_the_model_does(machine: type[StoreMachine]) -> None
     run_state_machine_as_test(
         machine,
         settings=hypothesis.settings(
-            max_examples=20_000 if IS_LONG else 100,
+            max_examples=20_000 if IS_LONG else 80,
             stateful_step_count=80 if IS_LONG else 40,
             derandomize=not IS_LONG,
         ),
