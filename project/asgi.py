@@ -10,11 +10,12 @@ from channels.routing import ProtocolTypeRouter
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
-http_application = get_asgi_application()
+django_application = get_asgi_application()
 
 # Only now: consumers use models, which need Django set up.
 from realtime.routing import application as websocket_application  # noqa: E402
 from tasks_app import api  # noqa: E402
+from tasks_app.rest.pacing import paced  # noqa: E402
 
 
 async def lifespan(
@@ -34,5 +35,9 @@ async def lifespan(
 
 
 application = ProtocolTypeRouter(
-    {"http": http_application, "websocket": websocket_application, "lifespan": lifespan}
+    {
+        "http": paced(django_application),
+        "websocket": websocket_application,
+        "lifespan": lifespan,
+    }
 )

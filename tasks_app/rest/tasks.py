@@ -12,7 +12,7 @@ from ninja import Header, Query, Router
 
 from tasks_app import api
 from tasks_app.errors import AlreadyFinished, TasksError
-from tasks_app.rest import attend, sse
+from tasks_app.rest import attend, places, sse
 from tasks_app.rest.auth import caller_of
 from tasks_app.rest.errors import from_tasks_error
 from tasks_app.rest.schemas import (
@@ -34,6 +34,7 @@ STOP_WAIT_SECONDS = 1.0
 HEARTBEAT_SECONDS = 15.0
 LONGEST_STREAM_SECONDS = 3600.0  # then the client comes back with its Last-Event-ID
 FIRST_EVENT_SECONDS = 5.0
+MOST_STREAMS = 50  # per user and process
 NOTHING_TO_STOP = "There was nothing that you may stop."
 RETRY_HINT = "retry: 1000\n\n"
 EVENT_STREAM = {
@@ -94,15 +95,24 @@ async def follow_task(
 
     The id of the last event may come as a header or as `?last_event_id=`.
     """
-    task = await api.get_task(task_id, caller_of(request).viewer)
+    viewer = caller_of(request).viewer
+    task = await api.get_task(task_id, viewer)
+    place = places.take("event streams", viewer.user_id, MOST_STREAMS)
     follower = attend.Follower(task_id, last_event_id or last_event or None)
-    first: api.Event | attend.Ended | None = None
-    if task.is_finished:
-        first = await follower.next(FIRST_EVENT_SECONDS)
-        if isinstance(first, attend.Ended):
-            await follower.aclose()
-            return HttpResponse(status=204)  # an EventSource then stops coming back
-    return await sse.stream(_event_frames(follower, first))
+    try:
+        first: api.Event | attend.Ended | None = None
+        if task.is_finished:
+            first = await follower.next(FIRST_EVENT_SECONDS)
+        if not isinstance(first, attend.Ended):
+            frames = _event_frames(follower, first)
+            return await sse.stream(places.holding(place, frames))
+    except BaseException:
+        await follower.aclose()
+        place.release()
+        raise
+    await follower.aclose()
+    place.release()
+    return HttpResponse(status=204)  # an EventSource then stops coming back
 
 
 async def _event_frames(

@@ -19,7 +19,7 @@ from tasks_app.store.subscriptions import Inbox, subscriptions
 EVENT_ID = re.compile(r"([0-9]{1,20})-([0-9]{1,20})\Z")
 LARGEST_ID_PART = 2**64 - 1  # Redis refuses larger ones
 RECHECK_SECONDS = 10.0  # the net under a lost message; normally nothing waits for it
-PAGE = 500
+PAGE = 100  # events read at once, and held until a slow client has taken them
 
 
 async def follow(task_id: str, last_event_id: str | None = None) -> AsyncGenerator[Event]:
