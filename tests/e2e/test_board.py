@@ -49,6 +49,19 @@ def test_tokens_arrive_while_the_task_runs_and_the_end_is_shown(board: OpenPage)
     expect(actions.stop_button(page)).to_be_disabled()
 
 
+@pytest.mark.parametrize("broken", ["%", "%E4", ""])
+def test_an_address_that_cannot_be_read_leaves_the_board_usable(
+    board: OpenPage, broken: str
+) -> None:
+    page = board()
+    page.goto(f"/#task={broken}")
+    page.reload()
+
+    expect_live(page)
+    actions.start(page, SHORT)
+    actions.expect_words(page, 10)
+
+
 def test_a_title_is_shown_as_a_title(board: OpenPage) -> None:
     page = board()
     page.get_by_role("radio", name="Title").check()
