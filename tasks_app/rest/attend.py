@@ -6,8 +6,9 @@ import asyncio
 import atexit
 import contextlib
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from tasks_app import api
 from tasks_app.definition import TaskDefinition
@@ -30,8 +31,39 @@ LEAVE_TRIES = 120
 # An enqueue that was not answered may still be on its way: for so many tries it may yet appear.
 APPEAR_TRIES = 5
 
+SHUTDOWN_SECONDS = 2.5  # within which the server's clients are told and their tasks stopped
+
 _leaving: set[asyncio.Task[None]] = set()  # stops under way, owned here until they are done
 _attended: set[str] = set()  # ids of the tasks whose clients wait in this process
+
+
+class _Shutdown:
+    """Whether the server is ending, and a sign for each task that is left."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.left = asyncio.Event()
+
+
+_shutdowns: WeakKeyDictionary[asyncio.AbstractEventLoop, _Shutdown] = WeakKeyDictionary()
+
+
+def _shutdown() -> _Shutdown:
+    return _shutdowns.setdefault(asyncio.get_running_loop(), _Shutdown())
+
+
+async def shut_down() -> None:
+    """Break off what clients wait for: they are told, and their tasks are stopped.
+
+    For a server that ends, before it cancels its requests: those cannot tell why they are.
+    """
+    state = _shutdown()
+    state.begun.set()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(SHUTDOWN_SECONDS):
+            while _attended:
+                state.left.clear()
+                await state.left.wait()
 
 
 async def enqueue(definition: TaskDefinition[..., Any], body: Any, ask: api.Ask) -> api.Task:
@@ -60,7 +92,7 @@ async def until_end(task: api.Task) -> api.Task:
     seen, reason = task, "client_gone"
     try:
         while not seen.is_finished:
-            seen = await api.wait_task(task.id, CHECK_SECONDS)
+            seen = await _unless_shut_down(api.wait_task(task.id, CHECK_SECONDS))
             await ensure_served(seen)
             if loop.time() > deadline:
                 raise took_too_long()
@@ -75,6 +107,18 @@ async def until_end(task: api.Task) -> api.Task:
     return seen
 
 
+async def _unless_shut_down(waiting: Coroutine[Any, Any, api.Task]) -> api.Task:
+    waiter = asyncio.create_task(waiting, name="wait for a task")
+    begun = asyncio.create_task(_shutdown().begun.wait(), name="wait for a shutdown")
+    try:
+        await asyncio.wait({waiter, begun}, return_when=asyncio.FIRST_COMPLETED)
+        if not waiter.done():
+            raise restarting()
+        return waiter.result()
+    finally:
+        await api.end_owned(waiter, begun)
+
+
 async def ensure_served(task: api.Task) -> None:
     """Raise NoWorker when nobody is there who will claim the task, or go on with it."""
     if task.is_finished:
@@ -84,6 +128,11 @@ async def ensure_served(task: api.Task) -> None:
     is_waiting = task.status in {api.TaskState.SCHEDULED, api.TaskState.QUEUED}
     if is_waiting and task.created_at and not await api.workers_heard_since(task.created_at):
         raise NoWorker
+
+
+def restarting() -> ApiError:
+    detail = "The server is restarting. Try again in a moment."
+    return ApiError(503, detail, error_type="shutdown", headers={"Retry-After": "2"})
 
 
 def took_too_long() -> ApiError:
@@ -99,13 +148,15 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, NoWorker):
         return "no_worker"
     if isinstance(error, ApiError):
-        return error.error_type  # timeout, restart, output_lost: we broke it off, not the client
+        # timeout, shutdown, restart, output_lost: we broke it off, not the client
+        return error.error_type
     return "client_gone"
 
 
 def release(task_id: str) -> None:
     """Note that the task has ended: nobody needs to stop it any more."""
     _attended.discard(task_id)
+    _shutdown().left.set()
 
 
 async def leave(task_id: str, reason: str = "client_gone") -> None:
@@ -157,7 +208,7 @@ def _leave_all() -> None:
     """Stop what clients still waited for when the server ended: some servers cancel no request."""
     for task_id in tuple(_attended):
         try:
-            api.stop_task_sync(task_id, by="system", reason="client_gone")
+            api.stop_task_sync(task_id, by="system", reason="shutdown")
         except TasksError:
             return  # Redis is away as well
 
@@ -181,21 +232,31 @@ class Follower:
     def __init__(self, task_id: str, last_event_id: str | None = None) -> None:
         self._events: AsyncGenerator[api.Event] = api.follow(task_id, last_event_id)
         self._pending: asyncio.Task[api.Event | Ended] | None = None
+        self._begun: asyncio.Task[bool] | None = None  # waits for the server's shutdown
 
     async def next(self, within: float) -> api.Event | Ended | None:
-        """Return the next event, ENDED after the last, None when none came in time."""
+        """Return the next event, ENDED after the last, None when none came in time.
+
+        Raises ApiError when the server shuts down.
+        """
         if self._pending is None:
             self._pending = asyncio.create_task(self._advance(), name="next event")
-        done, _ = await asyncio.wait({self._pending}, timeout=within)
-        if not done:
+        if self._begun is None:
+            self._begun = asyncio.create_task(_shutdown().begun.wait(), name="wait for a shutdown")
+        await asyncio.wait(
+            {self._pending, self._begun}, timeout=within, return_when=asyncio.FIRST_COMPLETED
+        )
+        if not self._pending.done():
+            if self._begun.done():
+                raise restarting()
             return None
         arrived, self._pending = self._pending, None
         return arrived.result()
 
     async def aclose(self) -> None:
         """End the subscription."""
-        if self._pending is not None:
-            await api.end_owned(self._pending)
+        waiting = [task for task in (self._begun, self._pending) if task is not None]
+        await api.end_owned(*waiting)
         await self._events.aclose()
 
     async def _advance(self) -> api.Event | Ended:

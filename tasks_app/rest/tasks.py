@@ -14,7 +14,7 @@ from tasks_app import api
 from tasks_app.errors import AlreadyFinished, TasksError
 from tasks_app.rest import attend, places, sse
 from tasks_app.rest.auth import caller_of
-from tasks_app.rest.errors import from_tasks_error
+from tasks_app.rest.errors import ApiError, from_tasks_error
 from tasks_app.rest.schemas import (
     ERRORS,
     ItemId,
@@ -129,9 +129,10 @@ async def _event_frames(
             else:
                 yield sse.event(arrived.id, arrived.type, arrived.data)
             arrived = await follower.next(HEARTBEAT_SECONDS)
-    except TasksError as error:
+    except (TasksError, ApiError) as error:
         # The client comes back with its Last-Event-ID, and is then told by a status.
-        yield sse.comment(from_tasks_error(error).detail)
+        known = from_tasks_error(error) if isinstance(error, TasksError) else error
+        yield sse.comment(known.detail)
     finally:
         await follower.aclose()
 
