@@ -23,10 +23,15 @@ async def lifespan(
     receive: Callable[[], Awaitable[dict[str, Any]]],
     send: Callable[[dict[str, Any]], Awaitable[None]],
 ) -> None:
-    """End what this process shares between requests; it opens by itself, on first use."""
+    """Start and end what this process shares between requests.
+
+    A server without lifespan, as daphne is, does neither: it starts by itself on first use, and
+    the leases of what still runs at the end expire.
+    """
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
+            await api.startup()
             await send({"type": "lifespan.startup.complete"})
         else:
             await api.shutdown()

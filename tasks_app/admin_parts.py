@@ -47,6 +47,13 @@ def error(row: Task) -> str:
     return f"{found.get('message', '')} ({found.get('type', '')})" if found else ""
 
 
+@admin.display(description="traceback")
+def traceback(row: Task) -> SafeString | str:
+    """Return where the latest failed attempt raised: for those who may see all tasks."""
+    fault = row.record.fault
+    return _block(fault.traceback if fault else "")
+
+
 @admin.display(description="stopped")
 def stopped(row: Task) -> str:
     by, reason = row.record.stopped_by, row.record.reason
@@ -136,6 +143,17 @@ def parent(row: Task) -> SafeString | str:
 @admin.display(description="retried from")
 def retried_from(row: Task) -> SafeString | str:
     return _task_link(row.record.retried_from)
+
+
+@admin.display(description="children")
+def children(row: Task) -> SafeString:
+    """Return the tasks that this one started, each with its state; the unfinished ones first."""
+    shown = row.children.tasks
+    rows = ((_task_link(child.id), child.name, child.status.value) for child in shown)
+    items = format_html_join("", "<li>{} {} <strong>{}</strong></li>", rows)
+    left = row.children.count - len(shown)
+    more = format_html('<p class="help">and {} more</p>', left) if left > 0 else ""
+    return format_html('<div><ul class="signalbox-children">{}</ul>{}</div>', items, more)
 
 
 @admin.display(description="positional arguments")

@@ -62,6 +62,54 @@ class InvalidTask(TasksError):
     """The task cannot be enqueued as it is."""
 
 
+class InvalidPeriodic(TasksError):
+    """The periodic job cannot work as it is defined."""
+
+
+class TaskExists(InvalidTask):
+    """There is a task with this id already."""
+
+
+class ShuttingDown(TasksError):
+    """This process is shutting down and starts nothing new."""
+
+    permanent = False
+
+
+class InvalidArguments(InvalidTask, TypeError, ValueError):  # what Django's Tasks API promises
+    """The task's arguments are not JSON."""
+
+
+class InvalidResult(TasksError):
+    """The task returned something that is not JSON, or too much."""
+
+
+class TaskCanceled(TasksError):
+    """The task was stopped before it could succeed."""
+
+
+class TaskExpired(TasksError):
+    """The task expired before it could start."""
+
+
+class TooManyDeliveries(TasksError):
+    """The task was given to so many workers, and each of them died."""
+
+
+class StreamInterrupted(TasksError):
+    """The answer broke off, and what was sent of it cannot be taken back."""
+
+    permanent = False
+
+
+class InstanceDied(TasksError):
+    """The process that ran the task died, and the task cannot be started again."""
+
+
+class DamagedRecord(TasksError):
+    """The task's record in Redis was damaged."""
+
+
 class InvalidName(TasksError):
     """A lock or a dictionary cannot have this name."""
 

@@ -9,7 +9,10 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from tasks_app import task
+from tasks_app import (
+    cleanups,  # noqa: F401 this app's periodic jobs: found because they are imported here
+    task,
+)
 from tasks_app.domain.context import Context
 from tasks_app.generation.answers import answer, checked_messages
 from tasks_app.generation.completion import add_usage, completion

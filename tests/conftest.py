@@ -24,6 +24,7 @@ from tests.support.redis_server import RedisServer
 hypothesis.settings.register_profile(
     "signalbox", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
+hypothesis.settings.register_profile("long", hypothesis.settings.get_profile("signalbox"))
 hypothesis.settings.load_profile("signalbox")
 
 
@@ -85,9 +86,9 @@ async def engine() -> AsyncIterator[None]:
 
 @pytest.fixture
 async def worker(engine: None) -> AsyncIterator[Worker]:
-    """Run a real worker on this test's loop."""
+    """Run a real worker on this test's loop, and wait until it is known to be alive."""
     async with running(Worker(name="test", grace=0.2)) as started:
-        await eventually(api.workers_alive)
+        await eventually(api.workers_alive, within=10)
         yield started
 
 

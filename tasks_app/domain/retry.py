@@ -138,7 +138,8 @@ def _attribute(holder: object, name: str) -> Any:
 def _safely(read: Callable[[], T], default: T) -> T:
     try:
         return read()
-    except Exception:  # noqa: BLE001 - the attributes and texts of users' exceptions may raise
+    # The attributes and texts of users' exceptions may raise whatever they like.
+    except BaseException:  # noqa: BLE001
         return default
 
 

@@ -47,6 +47,7 @@ _STATUS_OF_ERROR: dict[type[errors.TasksError], int] = {
     errors.TaskNotFound: 404,
     errors.NotAllowed: 403,
     errors.AlreadyFinished: 409,
+    errors.NotRetryable: 409,
     errors.PayloadTooLarge: 413,
     errors.InvalidTask: 422,
     generation.InvalidRequest: 422,

@@ -1,4 +1,4 @@
-"""Tasks over HTTP: list, show, wait, stop, follow; the reference system's paths besides."""
+"""Tasks over HTTP: list, show, wait, stop, retry, follow; the reference system's paths besides."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tasks_app.rest.auth import caller_of
 from tasks_app.rest.errors import ApiError, from_tasks_error
 from tasks_app.rest.schemas import (
     ERRORS,
+    LOCATION,
     ItemId,
     Stopped,
     TaskIds,
@@ -37,6 +38,7 @@ FIRST_EVENT_SECONDS = 5.0
 MOST_STREAMS = 50  # per user and process
 NOTHING_TO_STOP = "There was nothing that you may stop."
 RETRY_HINT = "retry: 1000\n\n"
+CREATED = {"responses": {201: {"headers": {"Location": LOCATION}}}}
 EVENT_STREAM = {
     "responses": {
         200: {"description": "The events, up to `end`", "content": {"text/event-stream": {}}},
@@ -82,6 +84,16 @@ async def stop_task(request: HttpRequest, task_id: str) -> JsonResponse:
     viewer = caller_of(request).viewer
     task = await api.stop_task(task_id, by=viewer.username, viewer=viewer, wait=STOP_WAIT_SECONDS)
     return JsonResponse(task.resource())
+
+
+@router.post(
+    "/tasks/{task_id}/retry", openapi_extra=CREATED, response={201: TaskResource, **ERRORS}
+)
+async def retry_task(request: HttpRequest, task_id: str) -> JsonResponse:
+    """Retry a registered task that failed or was canceled: a new task with its arguments."""
+    task = await api.retry_task(task_id, caller_of(request).viewer)
+    headers = {"Location": f"/api/v1/tasks/{task.id}"}
+    return JsonResponse(task.resource(), status=201, headers=headers)
 
 
 @router.get("/tasks/{task_id}/events", openapi_extra=EVENT_STREAM, response=ERRORS)

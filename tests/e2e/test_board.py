@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from tests.e2e import actions
 from tests.e2e.conftest import OpenPage, expect_live, sign_in
@@ -189,6 +189,25 @@ def test_the_list_does_not_move_under_the_pointer(board: OpenPage) -> None:
     page.mouse.move(0, 0)
     expect(rows.first).to_contain_text("running")
     actions.stop(other)
+
+
+def test_a_prompt_written_before_the_script_is_there_is_not_lost(
+    open_context: Callable[..., BrowserContext],
+) -> None:
+    page = open_context().new_page()
+    sign_in(page)
+    expect_live(page)
+    held: list[Route] = []
+    page.route("**/board.js", lambda route: held.append(route))  # noqa: PLW0108 Playwright marks it
+    page.goto("/", wait_until="commit")
+    actions.prompt(page).fill(SHORT)
+    expect(actions.start_button(page)).to_be_disabled()
+    eventually_sync(lambda: page.evaluate("1") and held)  # asking the page lets events come in
+    held[0].continue_()
+
+    actions.start_button(page).click()
+
+    actions.expect_state(page, "succeeded")
 
 
 def test_an_empty_prompt_is_refused_with_a_sentence(board: OpenPage) -> None:

@@ -82,6 +82,7 @@ local function quarantine(id)
   redis.call('HDEL', key('task', id), 'token')
   redis.call('HSET', key('task', id), 'status', 'failed', 'finished', now, 'error',
     '{"type":"DamagedRecord","message":"The task\'s record in Redis was damaged."}')
+  redis.call('ZADD', key('failed'), redis.call('ZSCORE', key('all'), id) or 0, id)
   pcall(append, id, 'end', '')
   hint(id)
 end
@@ -100,6 +101,13 @@ local function guarded(id, work, ...)
   error(answer, 0)
 end
 
+-- Reads a whole number of a record; anything else that stands there counts as `default`.
+local function whole(text, default)
+  local number = tonumber(text)
+  if number and number >= 0 and number < 9007199254740992 and number == math.floor(number) then return number end
+  return default
+end
+
 local FINAL = { succeeded = true, failed = true, canceled = true, lost = true }
 
 -- The fields a transition needs; nil when there is no such task. `extra` tells that the task has
@@ -111,15 +119,16 @@ local function load(id)
   if not f[1] then return nil end
   local t = { status = f[1], queue = f[2] or 'default',
     item = f[3] or redis.call('HGET', key('tasks'), id) or '', user = f[4] or '',
-    attempts = tonumber(f[5]) or 0, token = f[6] or '', score = tonumber(f[7]) and f[7] or 0,
-    deliveries = tonumber(f[8]) or 0, max_deliveries = tonumber(f[9]) or 3,
+    attempts = whole(f[5], 0), token = f[6] or '', score = tonumber(f[7]) and f[7] or 0,
+    deliveries = whole(f[8], 0), max_deliveries = whole(f[9], 3),
     restartable = f[10] ~= '0', streamed = f[11] == '1', is_local = f[12] == '1',
-    expires = tonumber(f[13]) or 0, keys = {} }
+    expires = whole(f[13], 0), keys = {} }
   if f[14] then
     local x = redis.call('HMGET', task, 'unique', 'debounce', 'supersede', 'limit_key', 'limit', 'parent',
       'progress', 'seq')
     t.keys = { unique = x[1] or nil, debounce = x[2] or nil, supersede = x[3] or nil }
-    t.limit_key, t.limit, t.parent, t.progress = x[4] or nil, tonumber(x[5]), x[6] or nil, tonumber(x[7]) or 0
+    t.limit_key, t.limit = x[4] or nil, math.max(1, whole(x[5], 1))
+    t.parent, t.progress = x[6] or nil, tonumber(x[7]) or 0
   end
   return t
 end
@@ -140,6 +149,12 @@ local function drop_key(id, t, kind)
   if name and redis.call('GET', key(kind, name)) == id then redis.call('DEL', key(kind, name)) end
 end
 
+-- Lets a task wait in its queue. (The queue's name may have been pruned while nothing waited there.)
+local function line_up(id, queue, score)
+  redis.call('ZADD', key('queue', queue), score, id)
+  redis.call('SADD', key('queues'), queue)
+end
+
 -- --- concurrency limits: `slots` holds who runs, `held` who is queued but waits for a slot ---------
 
 -- Lets as many held tasks of a key into their queues as it has free slots.
@@ -149,9 +164,9 @@ local function let_in(limit_key)
   for _, id in ipairs(heads) do
     local f = redis.pcall('HMGET', key('task', id), 'status', 'queue', 'score', 'limit')
     if not f.err and f[1] == 'queued' and tonumber(f[3]) then
-      if taken >= (tonumber(f[4]) or 1) then return end
+      if taken >= math.max(1, whole(f[4], 1)) then return end
       taken = taken + 1
-      redis.call('ZADD', key('queue', f[2] or 'default'), f[3], id)
+      line_up(id, f[2] or 'default', f[3])
       redis.call('PUBLISH', key('wake'), f[2] or 'default')
     end
     redis.call('ZREM', held, id)
@@ -167,13 +182,12 @@ end
 -- (its record was destroyed) is nobody's: a few are looked at.
 local function takes_slot(id, t)
   local slots = key('slots', t.limit_key)
-  local limit = t.limit or 1
-  if redis.call('SCARD', slots) >= limit then
+  if redis.call('SCARD', slots) >= t.limit then
     for _, other in ipairs(redis.call('SRANDMEMBER', slots, 5)) do
       if not redis.call('ZSCORE', key('running'), other) then redis.call('SREM', slots, other) end
     end
   end
-  if redis.call('SCARD', slots) >= limit then
+  if redis.call('SCARD', slots) >= t.limit then
     redis.call('ZADD', key('held', t.limit_key), t.score, id)
     redis.call('SADD', key('blocked'), t.limit_key)
     return false
@@ -184,21 +198,25 @@ end
 
 -- --- parents ---------------------------------------------------------------------------------------
 
--- Counts a child's progress towards its parent's, unless the parent reports its own. An event is
--- written when the whole per cent changes.
+-- Counts a child's progress towards its parent's, unless the parent reports its own, and what that
+-- moves towards the parent's parent. An event is written when the whole per cent changes.
 local function credit(parent, amount)
-  local task = key('task', parent)
-  local f = redis.pcall('HMGET', task, 'status', 'user', 'own_progress', 'progress')
-  if f.err or not f[1] or FINAL[f[1]] or f[3] then return end
-  local total = redis.call('ZCARD', key('children', parent))
-  if total == 0 then return end
-  local sum = tonumber(redis.call('HINCRBYFLOAT', task, 'children_progress', amount))
-  local before, progress = tonumber(f[4]) or 0, math.max(0, math.min(1, sum / total))
-  if math.floor(progress * 100) == math.floor(before * 100) then return end
-  progress = string.format('%.4f', progress)
-  redis.call('HSET', task, 'progress', progress)
-  append(parent, 'progress', '{"progress":' .. progress .. ',"message":""}')
-  hint(parent, f[2])
+  while parent do
+    local task = key('task', parent)
+    local f = redis.pcall('HMGET', task, 'status', 'user', 'own_progress', 'progress', 'parent')
+    if f.err or not f[1] or FINAL[f[1]] or f[3] then return end
+    local total = redis.call('ZCARD', key('children', parent))
+    if total == 0 then return end
+    local sum = redis.pcall('HINCRBYFLOAT', task, 'children_progress', amount)
+    if type(sum) == 'table' then return end -- the parent's record is damaged: no fault of the child's
+    local before, progress = tonumber(f[4]) or 0, math.max(0, math.min(1, tonumber(sum) / total))
+    if math.floor(progress * 100) == math.floor(before * 100) then return end
+    local shown = string.format('%.4f', progress)
+    redis.call('HSET', task, 'progress', shown)
+    append(parent, 'progress', '{"progress":' .. shown .. ',"message":""}')
+    hint(parent, f[2])
+    parent, amount = f[5], tonumber(shown) - before
+  end
 end
 
 -- Writes a task's one end: its state, its last event, and its way out of every index of the living.
@@ -207,20 +225,24 @@ local function finish(id, t, status, result, error)
   if t.status == 'queued' then redis.call('ZREM', key('queue', t.queue), id)
   elseif t.status == 'scheduled' then redis.call('ZREM', key('scheduled'), id)
   else redis.call('ZREM', key('running'), id) end
+  -- the index says which item's set it is in, whatever its record says now
+  local item = redis.call('HGET', key('tasks'), id)
+  if item and item ~= '' then redis.call('SREM', key('item', item), id) end
   redis.call('HDEL', key('tasks'), id)
-  if t.item ~= '' then redis.call('SREM', key('item', t.item), id) end
   redis.call('HDEL', task, 'token')
   redis.call('HSET', task, 'status', status, 'finished', now, 'result', result or '', 'error', error or '')
   redis.call('ZADD', key('finished'), now, id)
   if status == 'failed' then
-    redis.call('ZADD', key('failed'), tonumber(redis.call('HGET', task, 'seq')) or 0, id)
+    redis.call('ZADD', key('failed'), whole(redis.call('HGET', task, 'seq'), 0), id)
   end
   append(id, 'end', '')
   hint(id, t.user)
   for kind in pairs(t.keys) do drop_key(id, t, kind) end
   if t.limit_key then
-    if t.status == 'queued' then redis.call('ZREM', key('held', t.limit_key), id) end
-    free_slot(id, t)
+    -- Whoever leaves makes room: one that was let in, or the first in line whose own limit was lower.
+    redis.call('ZREM', key('held', t.limit_key), id)
+    redis.call('SREM', key('slots', t.limit_key), id)
+    let_in(t.limit_key)
   end
   if t.parent then
     redis.call('ZADD', key('children', t.parent), 'XX', 1, id)
@@ -298,6 +320,17 @@ local function adopt(id, f)
   end
 end
 
+-- Removes a finished task with everything that belongs to it.
+local function remove(id)
+  local f = redis.pcall('HMGET', key('task', id), 'user', 'parent')
+  if not f.err and f[1] then redis.pcall('ZREM', key('user', f[1]), id) end
+  if not f.err and f[2] then redis.pcall('ZREM', key('children', f[2]), id) end
+  redis.call('UNLINK', key('task', id), key('output', id), key('text', id), key('children', id))
+  redis.call('ZREM', key('all'), id)
+  redis.call('ZREM', key('failed'), id)
+  redis.call('ZREM', key('finished'), id)
+end
+
 -- --- waiting and starting ----------------------------------------------------------------------------
 
 -- Puts a leased task back to wait, at once or at `due`; where its output cannot be taken back
@@ -311,11 +344,13 @@ local function put_back(id, t, due, error)
   redis.call('HDEL', key('task', id), 'token')
   if t.limit_key then free_slot(id, t) end
   local status = due and 'scheduled' or 'queued'
-  redis.call('HSET', key('task', id), 'status', status, 'instance', '')
+  local w = redis.call('HMGET', key('task', id), 'past', 'instance')
+  redis.call('HSET', key('task', id), 'status', status, 'instance', '',
+    'past', string.sub((w[1] or '') .. (w[2] or '') .. '\n', -4096))
   if due then
     redis.call('ZADD', key('scheduled'), due, id)
   else
-    redis.call('ZADD', key('queue', t.queue), t.score, id)
+    line_up(id, t.queue, t.score)
   end
   redis.call('PUBLISH', key('wake'), t.queue)
   update(id, status, t.attempts, t.user)
@@ -327,7 +362,7 @@ local function promote(id)
   local t = load(id)
   if misplaced(id, t, 'scheduled') then return end
   redis.call('HSET', key('task', id), 'status', 'queued')
-  redis.call('ZADD', key('queue', t.queue), t.score, id)
+  line_up(id, t.queue, t.score)
   update(id, 'queued', t.attempts, t.user)
 end
 

@@ -9,7 +9,7 @@ local function write()
   local task = key('task', id)
   local f = redis.call('HMGET', task, 'token', 'flushed', 'user', 'parent', 'progress')
   if f[1] ~= token then return 0 end
-  if (tonumber(f[2]) or 0) >= flush then return 1 end
+  if whole(f[2], 0) >= flush then return 1 end
   redis.call('HSET', task, 'flushed', flush)
   if ARGV[4] ~= '' then redis.call('APPEND', key('text', id), ARGV[4]) end
   local said = ARGV[4] ~= ''

@@ -38,7 +38,7 @@ local waiting, state = holder('debounce', f.debounce, 'scheduled', 'queued')
 if waiting then
   redis.call('HSET', key('task', waiting), 'payload', f.payload)
   if state == 'scheduled' then
-    due = math.min(due, tonumber(redis.call('HGET', key('task', waiting), 'latest')) or due)
+    due = math.min(due, whole(redis.call('HGET', key('task', waiting), 'latest'), due))
     redis.call('HSET', key('task', waiting), 'due', due)
     redis.call('ZADD', key('scheduled'), due, waiting)
     hint(waiting, f.user)
@@ -66,4 +66,6 @@ redis.call('SADD', key('queues'), f.queue)
 redis.call('PUBLISH', key('wake'), f.queue)
 update(id, status, 0, f.user)
 adopt(id, f)
+local old = f.retried_from and key('task', f.retried_from)
+if old and redis.call('TYPE', old).ok == 'hash' then redis.call('HSET', old, 'retried_as', id) end
 return { 1, seq, now, id, redis.call('HGET', task, 'status') }

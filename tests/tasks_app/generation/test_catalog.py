@@ -82,13 +82,15 @@ async def test_a_provider_that_is_down_does_not_hide_the_others(
 @pytest.fixture
 async def silent() -> AsyncIterator[str]:
     """An address that takes connections and answers nothing."""
-    holding: list[asyncio.StreamWriter] = []
-    server = await asyncio.start_server(lambda _, writer: holding.append(writer), "127.0.0.1", 0)
-    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
-    server.close()
-    for writer in holding:
+    leaving = asyncio.Event()
+
+    async def hold(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await leaving.wait()
         writer.close()
-        await asyncio.wait({asyncio.create_task(writer.wait_closed())})
+
+    async with await asyncio.start_server(hold, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        leaving.set()
 
 
 async def test_a_silent_provider_holds_nobody_up_who_asks_for_anothers_model(

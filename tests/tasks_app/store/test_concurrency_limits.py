@@ -161,3 +161,27 @@ async def test_the_limit_holds_and_nobody_is_forgotten_whatever_happens() -> Non
     assert set(ended) <= {TaskState.SUCCEEDED, TaskState.FAILED}
     await client.arun(scripts.reap(keys.current().prefix, lease=LEASE))
     await assert_no_keys_are_left()
+
+
+async def test_who_was_let_in_and_is_stopped_gives_its_turn_to_the_next() -> None:
+    one = TWO.using(concurrency=1)
+    await enqueue(one, 1, 1)
+    [running] = await claim()
+    let_in, next_one = await enqueue(one, 1, 1), await enqueue(one, 1, 1)
+    assert await claim() == []
+    await settle(running)
+    await api.stop_task(let_in.id, by="alice")
+    assert [attempt.id for attempt in await claim()] == [next_one.id]
+
+
+async def test_who_waits_first_and_is_stopped_gives_its_place_to_the_next() -> None:
+    for _ in range(2):
+        await enqueue(TWO, 1, 1)
+    running, _ = await claim()
+    first = await enqueue(TWO.using(concurrency=1), 1, 1)
+    next_one = await enqueue(TWO, 1, 1)
+    assert await claim() == []
+    await settle(running)
+    assert await claim() == []
+    await api.stop_task(first.id, by="alice")
+    assert [attempt.id for attempt in await claim()] == [next_one.id]

@@ -154,3 +154,30 @@ async def test_the_note_of_children_goes_with_the_parent(worker: Worker) -> None
     await api.wait_task(task.id, 10)
     await client.arun(scripts.prune(keys.current().prefix, retention=-1))
     assert await client.client().keys(f"{keys.current().name('children')}*") == []
+
+
+async def test_grandchildren_count_once_towards_the_whole(engine: None) -> None:
+    prefix = keys.current().prefix
+    tokens: dict[str, str] = {}
+
+    async def started(parent: str = "") -> str:
+        held = current_task_id.set(parent)
+        task = await api.enqueue_task(sample_tasks.add, args=(1, 2))
+        current_task_id.reset(held)
+        call = scripts.claim(prefix, instance="w", slots=1, lease=30, queues=["default"])
+        [attempt] = (await client.arun(call)).attempts
+        tokens[task.id] = attempt.token
+        return task.id
+
+    async def end(task_id: str) -> None:
+        call = scripts.settle(
+            prefix, task_id=task_id, token=tokens[task_id], outcome="succeeded", result="1"
+        )
+        await client.arun(call)
+
+    root = await started()
+    children = [await started(root), await started(root)]
+    grandchild = await started(children[0])
+    for done, progress in ((grandchild, 0.5), (children[0], 0.5), (children[1], 1.0)):
+        await end(done)
+        assert (await api.get_task(root)).progress == pytest.approx(progress)
