@@ -4,7 +4,8 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 
 # Tests and checks see this project's defaults, whatever this shell has set for a running system.
-PLAIN := env -u SECRET_KEY -u REDIS_URL -u OPENAI_API_BASE_URL -u OPENAI_API_KEY -u OPENAI_API_TYPE \
+PLAIN := env -u SECRET_KEY -u REDIS_URL -u REDIS_SENTINELS -u REDIS_SENTINEL_SERVICE -u REDIS_CLUSTER \
+	-u OPENAI_API_BASE_URL -u OPENAI_API_KEY -u OPENAI_API_TYPE \
 	-u ALLOWED_HOSTS -u HTTPS -u BEHIND_PROXY -u PORT DEBUG=1
 
 # 3.11 and 3.12 are what the tests run on; a later one is taken only if there is nothing else.
@@ -24,7 +25,7 @@ define install
 	fi
 endef
 
-.PHONY: run test check install venv runtime
+.PHONY: run test check bench install venv runtime
 
 run: export DEBUG := $(or $(DEBUG),1)
 run: runtime
@@ -39,6 +40,9 @@ check: install
 	@$(PLAIN) $(PYTHON) -m mypy
 	@$(PLAIN) $(PYTHON) manage.py check --fail-level WARNING
 	@$(PLAIN) $(PYTHON) manage.py makemigrations --check --dry-run
+
+bench: install
+	@$(PLAIN) $(PYTHON) -m tests.benchmarks.engine $(ARGS)
 
 install: venv
 	$(call install,develop,requirements-dev.txt)

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import django
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from project import env
+from project import env, topology
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = BASE_DIR / "var"
@@ -57,7 +58,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "servestatic",
-    "django_tasks",
+    *(() if django.VERSION >= (6,) else ("django_tasks",)),  # Django 6 has it built in
     "ninja",
     "tasks_app",
     "realtime",
@@ -117,10 +118,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Redis: CACHES is the one place where it is configured ---------------------------------------
 
-REDIS_KEY_PREFIX = env.text("REDIS_KEY_PREFIX", "signalbox")
-REDIS_CLUSTER = env.flag("REDIS_CLUSTER")
 EMBEDDED_REDIS_DIR = VAR_DIR / "redis"
-EMBEDDED_REDIS = not env.text("REDIS_URL")
+EMBEDDED_REDIS = not (env.text("REDIS_URL") or env.text("REDIS_SENTINELS"))
 MAX_SOCKET_PATH_BYTES = 100  # the operating system allows a few more
 
 
@@ -134,28 +133,13 @@ def _embedded_socket() -> Path:
 
 
 EMBEDDED_REDIS_SOCKET = _embedded_socket()
-REDIS_URL = env.text("REDIS_URL", f"unix://{quote(str(EMBEDDED_REDIS_SOCKET))}")
+_redis = topology.read(f"unix://{quote(str(EMBEDDED_REDIS_SOCKET))}")
+REDIS_URL = _redis.url
+REDIS_KEY_PREFIX = _redis.prefix
+REDIS_CLUSTER = _redis.cluster
 
-CACHES = {
-    "default": {
-        "BACKEND": "django_redis.cache.RedisCache",
-        "LOCATION": REDIS_URL,
-        "KEY_PREFIX": REDIS_KEY_PREFIX,
-        "OPTIONS": {
-            "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
-            "SOCKET_CONNECT_TIMEOUT": 2.0,
-            "SOCKET_TIMEOUT": 2.5,
-            "CONNECTION_POOL_KWARGS": {"max_connections": 100},
-        },
-    }
-}
-
-CHANNEL_LAYERS = {
-    "default": {
-        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        "CONFIG": {"hosts": [REDIS_URL], "prefix": f"{REDIS_KEY_PREFIX}:layer:"},
-    }
-}
+CACHES = topology.caches(_redis)
+CHANNEL_LAYERS = topology.channel_layers(_redis)
 
 # --- the task engine ----------------------------------------------------------------------------
 
@@ -164,6 +148,7 @@ TASK_LEASE_SECONDS = env.seconds("TASK_LEASE_SECONDS", 15.0, minimum=1.0)
 TASK_RETENTION_SECONDS = env.seconds("TASK_RETENTION_SECONDS", 86400.0)
 TASK_MAX_PAYLOAD_BYTES = env.number("TASK_MAX_PAYLOAD_BYTES", 1024 * 1024, minimum=1024)
 TASK_MAX_DELIVERIES = env.number("TASK_MAX_DELIVERIES", 3, minimum=1)
+CLEANUP_LOCK_SECONDS = env.seconds("CLEANUP_LOCK_SECONDS", 60.0, minimum=1.0)
 THREAD_POOL_SIZE = env.number("THREAD_POOL_SIZE", 8, minimum=1)
 
 # --- AI providers: several are separated by ";" --------------------------------------------------
@@ -230,6 +215,9 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "loggers": {
         "django": {"level": "INFO"},  # takes its own handlers away: with DEBUG each line came twice
-        **{name: {"level": "WARNING"} for name in ("daphne", "django_tasks", "httpx")},
+        **{
+            name: {"level": "WARNING"}
+            for name in ("daphne", "django_tasks", "django.tasks", "httpx")
+        },
     },
 }

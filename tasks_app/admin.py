@@ -1,4 +1,4 @@
-"""The admin: tasks live from Redis, and API tokens."""
+"""The admin: tasks and periodic jobs live from Redis, and API tokens."""
 # ruff: noqa: ARG002 Django names the parameters of what is overridden here
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.utils import timezone
 
+from tasks_app.admin_periodic import PeriodicJobAdmin
 from tasks_app.admin_tasks import TaskAdmin
-from tasks_app.models import ApiToken, Task
+from tasks_app.models import ApiToken, PeriodicJob, Task
 
 if TYPE_CHECKING:
     TokenModelAdmin = admin.ModelAdmin[ApiToken]
@@ -18,6 +19,7 @@ else:
     TokenModelAdmin = admin.ModelAdmin
 
 admin.site.register(Task, TaskAdmin)
+admin.site.register(PeriodicJob, PeriodicJobAdmin)
 
 
 @admin.register(ApiToken)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -14,6 +13,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
 
+from tasks_app.domain.codec import readable
 from tasks_app.domain.spans import age, duration, words
 from tasks_app.models import Task
 from tasks_app.services.browse import SEARCHED
@@ -45,6 +45,13 @@ def error(row: Task) -> str:
     """Return the failure's cause first, then its type."""
     found = row.record.error
     return f"{found.get('message', '')} ({found.get('type', '')})" if found else ""
+
+
+@admin.display(description="traceback")
+def traceback(row: Task) -> SafeString | str:
+    """Return where the latest failed attempt raised: for those who may see all tasks."""
+    fault = row.record.fault
+    return _block(fault.traceback if fault else "")
 
 
 @admin.display(description="stopped")
@@ -138,6 +145,17 @@ def retried_from(row: Task) -> SafeString | str:
     return _task_link(row.record.retried_from)
 
 
+@admin.display(description="children")
+def children(row: Task) -> SafeString:
+    """Return the tasks that this one started, each with its state; the unfinished ones first."""
+    shown = row.children.tasks
+    rows = ((_task_link(child.id), child.name, child.status.value) for child in shown)
+    items = format_html_join("", "<li>{} {} <strong>{}</strong></li>", rows)
+    left = row.children.count - len(shown)
+    more = format_html('<p class="help">and {} more</p>', left) if left > 0 else ""
+    return format_html('<div><ul class="signalbox-children">{}</ul>{}</div>', items, more)
+
+
 @admin.display(description="positional arguments")
 def arguments(row: Task) -> SafeString | str:
     return _json(row.record.payload.get("args"))
@@ -187,7 +205,7 @@ def _task_link(task_id: str | None) -> SafeString | str:
 def _json(found: Any) -> SafeString | str:
     if found is None or found in ([], {}):
         return NOTHING
-    return _block(json.dumps(found, ensure_ascii=False, indent=2))
+    return _block(readable(found))
 
 
 def _block(text: str) -> SafeString | str:

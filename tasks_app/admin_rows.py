@@ -29,6 +29,7 @@ def row_with_output(task_id: str) -> Task | None:
         return None
     row = rows([record])[0]
     row.output = api.read_output_sync(task_id)
+    row.children = api.children_sync(task_id)
     return row
 
 

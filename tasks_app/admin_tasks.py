@@ -1,14 +1,13 @@
-"""Tasks in the admin, live from Redis: the list, one task's page, and stopping them."""
+"""Tasks in the admin, live from Redis: the list and one task's page."""
 # ruff: noqa: ARG002 Django names the parameters of what is overridden here
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.utils import unquote
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser, User
@@ -17,18 +16,13 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.translation import ngettext
 
 from tasks_app import admin_parts as parts
 from tasks_app import api
+from tasks_app.admin_acts import TaskActs
 from tasks_app.admin_rows import TaskRows, row_with_output
 from tasks_app.errors import StoreUnavailable
 from tasks_app.models import Task
-
-if TYPE_CHECKING:
-    TaskModelAdmin = admin.ModelAdmin[Task]
-else:
-    TaskModelAdmin = admin.ModelAdmin
 
 UNFINISHED = "unfinished"
 View = Callable[..., HttpResponse]
@@ -79,6 +73,20 @@ def needs_redis(view: View) -> View:
     return wrapped
 
 
+def needs_right_to_act(view: View) -> View:
+    """Let through POST requests of those who may stop and retry tasks."""
+
+    @wraps(view)
+    def wrapped(self: TaskAdmin, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if not self.has_change_permission(request):
+            raise PermissionDenied
+        return view(self, request, *args, **kwargs)
+
+    return wrapped
+
+
 def _user(request: HttpRequest) -> User | AnonymousUser:
     return request.user
 
@@ -100,6 +108,10 @@ def fieldsets(row: Task) -> list[tuple[str | None, dict[str, Any]]]:
         (parts.retried_from, record.retried_from),
     ]
     run = [parts.progress_with_message, parts.attempts, parts.ran, parts.timeline]
+    if row.children.count:
+        run.append(parts.children)
+    if record.fault is not None and record.error is not None:
+        run.append(parts.traceback)
     data = [parts.arguments, parts.named_arguments, parts.output, parts.result]
     return [
         (None, {"fields": [field for field, is_known in first if is_known]}),
@@ -108,7 +120,7 @@ def fieldsets(row: Task) -> list[tuple[str | None, dict[str, Any]]]:
     ]
 
 
-class TaskAdmin(TaskModelAdmin):
+class TaskAdmin(TaskActs):
     """Everything here is read from Redis when the page is asked for; nothing can be edited."""
 
     list_display = (
@@ -124,8 +136,8 @@ class TaskAdmin(TaskModelAdmin):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     sortable_by = ()
-    actions = ("stop_selected",)
     change_form_template = "admin/tasks_app/task/change_form.html"
+    change_list_template = "admin/tasks_app/task/change_list.html"
 
     class Media:
         css = {"all": ["tasks_app/admin.css"]}
@@ -160,21 +172,26 @@ class TaskAdmin(TaskModelAdmin):
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Task | None = None) -> bool:
-        return False
+        # As far as it has finished: whoever asks for one task asks for a page about it.
+        return api.may_delete(_user(request)) and (obj is None or obj.record.is_finished)
 
     def has_view_permission(self, request: HttpRequest, obj: Task | None = None) -> bool:
         return api.viewer_for(_user(request)).can_view_all
 
     def has_change_permission(self, request: HttpRequest, obj: Task | None = None) -> bool:
-        # Changing means stopping: no field of a task can be edited, so its page only shows.
+        # Changing means stopping and retrying: no field can be edited, a task's page only shows.
         return obj is None and api.viewer_for(_user(request)).can_change_all
 
     # --- pages ---------------------------------------------------------------------------------
 
     def get_urls(self) -> list[URLPattern]:
-        stop = self.admin_site.admin_view(self.stop_view)
+        wrap = self.admin_site.admin_view
+        retry_failed = wrap(self.retry_failed_view)
+        stop, retry = wrap(self.stop_view), wrap(self.retry_view)
         return [
+            path("retry-failed/", retry_failed, name="tasks_app_task_retry_failed"),
             path("<path:object_id>/stop/", stop, name="tasks_app_task_stop"),
+            path("<path:object_id>/retry/", retry, name="tasks_app_task_retry"),
             *super().get_urls(),
         ]
 
@@ -182,6 +199,9 @@ class TaskAdmin(TaskModelAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
+        shows_failed = request.GET.get(StateFilter.parameter_name) == api.TaskState.FAILED
+        can_retry = shows_failed and self.has_change_permission(request)
+        extra_context = {**(extra_context or {}), "can_retry_failed": can_retry}
         response = super().changelist_view(request, extra_context)
         shown = getattr(response, "context_data", None) or {}
         if "cl" in shown and not shown["cl"].queryset.is_complete:
@@ -202,7 +222,10 @@ class TaskAdmin(TaskModelAdmin):
         request, context = args
         task = kwargs["obj"].record
         context["title"], context["subtitle"] = f"Task: {task.name}", None
-        context["can_stop"] = not task.is_finished and self.has_change_permission(request)
+        may_act = self.has_change_permission(request)
+        context["can_stop"] = not task.is_finished and may_act
+        context["can_retry"] = api.is_retryable(task) and may_act
+        context["can_delete"] = self.has_delete_permission(request, kwargs["obj"])
         return super().render_change_form(*args, **kwargs)
 
     @needs_redis
@@ -212,39 +235,34 @@ class TaskAdmin(TaskModelAdmin):
         return super().history_view(request, object_id, extra_context)
 
     @needs_redis
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return super().delete_view(request, object_id, extra_context)
+
+    @needs_redis
+    @needs_right_to_act
     def stop_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Stop one task: the button on its page."""
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
-        if not self.has_change_permission(request):
-            raise PermissionDenied
         task_id = unquote(object_id)
         if api.find_sync(task_id) is not None:
-            self._stop(request, [task_id])
+            self.stop(request, [task_id])
         # For an unknown id the task's page says so, in Django's words.
         return HttpResponseRedirect(reverse("admin:tasks_app_task_change", args=[object_id]))
 
-    # --- stopping ------------------------------------------------------------------------------
+    @needs_redis
+    @needs_right_to_act
+    def retry_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Retry one task: the button on its page; leads to the new one's."""
+        task_id = unquote(object_id)
+        if api.find_sync(task_id) is not None:
+            for new in self.retry(request, [task_id]):
+                object_id = new.id
+        return HttpResponseRedirect(reverse("admin:tasks_app_task_change", args=[object_id]))
 
-    @admin.action(description="Stop selected tasks", permissions=["change"])
-    def stop_selected(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
-        if isinstance(queryset, TaskRows):
-            self._stop(request, queryset.ids())
-
-    def _stop(self, request: HttpRequest, task_ids: Sequence[str]) -> None:
-        """Stop the tasks, say what came of it, and log who did it."""
-        codes = api.stop_tasks_sync(task_ids, by=request.user.get_username())
-        asked = [
-            task_id
-            for task_id, code in zip(task_ids, codes, strict=True)
-            if code in {api.StopCode.CANCELED, api.StopCode.CANCELING}
-        ]
-        LogEntry.objects.log_actions(
-            str(request.user.pk), [Task(id=task_id) for task_id in asked], CHANGE, "Stopped."
-        )
-        if asked:
-            told = ngettext("%d task was told to stop.", "%d tasks were told to stop.", len(asked))
-            self.message_user(request, told % len(asked), messages.SUCCESS)
-        if left := len(task_ids) - len(asked):
-            over = ngettext("%d task had already finished.", "%d tasks had already finished.", left)
-            self.message_user(request, over % left, messages.WARNING)
+    @needs_redis
+    @needs_right_to_act
+    def retry_failed_view(self, request: HttpRequest) -> HttpResponse:
+        """Retry all tasks that failed for good: the button above the list of them."""
+        self.retry_all_failed(request)
+        return HttpResponseRedirect(reverse("admin:tasks_app_task_changelist"))

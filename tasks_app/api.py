@@ -10,14 +10,19 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 from tasks_app.domain.owned import end_owned
+from tasks_app.domain.periodic import JobReport
 from tasks_app.domain.records import Event, Task, Viewer
 from tasks_app.domain.states import FINAL, TaskState
+from tasks_app.domain.stats import Stats
 from tasks_app.generation.catalog import aclose_catalog
-from tasks_app.services.access import aviewer_for, viewer_for
+from tasks_app.local import service as _local
+from tasks_app.services.access import aviewer_for, may_delete, viewer_for
 from tasks_app.services.browse import (
+    Children,
     Found,
     Match,
     Output,
+    children_sync,
     count_tasks_sync,
     read_output,
     read_output_sync,
@@ -26,6 +31,8 @@ from tasks_app.services.browse import (
     task_ids_sync,
 )
 from tasks_app.services.enqueue import Ask, enqueue_sync, enqueue_task
+from tasks_app.services.enqueue import prepare as prepare_task
+from tasks_app.services.enqueue import send as send_task
 from tasks_app.services.follow import follow, wait_task
 from tasks_app.services.inspect import (
     Filter,
@@ -40,21 +47,36 @@ from tasks_app.services.inspect import (
     workers_alive,
     workers_heard_since,
 )
+from tasks_app.services.periodic import periodic_jobs_sync
+from tasks_app.services.purge import finished_ids_sync, purge_tasks_sync
+from tasks_app.services.retry import (
+    Retried,
+    is_retryable,
+    retry_failed_sync,
+    retry_task,
+    retry_task_sync,
+    retry_tasks_sync,
+)
+from tasks_app.services.stats import read_stats, read_stats_sync
 from tasks_app.services.stop import stop_item, stop_task, stop_task_sync, stop_tasks_sync
 from tasks_app.services.tokens import user_for_token
 from tasks_app.store import client, keys
 from tasks_app.store import subscriptions as _subscriptions
-from tasks_app.store.scripts import StopCode
+from tasks_app.store.scripts import PurgeCode, StopCode
 from tasks_app.store.subscriptions import Subscriptions, subscriptions
 
 __all__ = [
-    "FINAL", "Ask", "Event", "Filter", "Found", "Match", "Output", "Page", "StopCode",
-    "Subscriptions", "Task", "TaskState", "Viewer", "aviewer_for", "count_tasks_sync", "end_owned",
-    "enqueue_sync", "enqueue_task", "find_sync", "follow", "get_task", "list_tasks", "listen_all",
-    "listen_user", "ping", "read_output", "read_output_sync", "search_tasks_sync", "shutdown",
-    "stop_item", "stop_task", "stop_task_sync", "stop_tasks_sync", "subscriptions",
-    "summaries", "summaries_sync", "task_ids_sync", "unfinished_ids", "user_for_token",
-    "viewer_for", "wait_task", "with_results", "workers_alive", "workers_heard_since",
+    "FINAL", "Ask", "Children", "Event", "Filter", "Found", "JobReport", "Match", "Output", "Page",
+    "PurgeCode", "Retried", "Stats", "StopCode", "Subscriptions", "Task", "TaskState", "Viewer",
+    "aviewer_for", "children_sync", "count_tasks_sync", "end_owned", "enqueue_sync",
+    "enqueue_task", "find_sync", "finished_ids_sync", "follow", "get_task", "is_retryable",
+    "list_tasks", "listen_all", "listen_user", "may_delete", "periodic_jobs_sync", "ping",
+    "prepare_task", "purge_tasks_sync", "read_output", "read_output_sync", "read_stats",
+    "read_stats_sync", "retry_failed_sync", "retry_task", "retry_task_sync", "retry_tasks_sync",
+    "search_tasks_sync", "send_task", "shutdown", "startup", "stop_item", "stop_task",
+    "stop_task_sync", "stop_tasks_sync", "subscriptions", "summaries", "summaries_sync",
+    "task_ids_sync", "unfinished_ids", "user_for_token", "viewer_for", "wait_task", "with_results",
+    "workers_alive", "workers_heard_since",
 ]  # fmt: skip
 
 
@@ -74,8 +96,17 @@ def listen_all(listener: Callable[[str | None], None]) -> AbstractAsyncContextMa
     return subscriptions().listening(keys.current().changes(None), listener)
 
 
+async def startup() -> None:
+    """Start what serves coroutines on the running loop, before the first one; needs no Redis."""
+    _local.local_tasks().start()
+
+
 async def shutdown() -> None:
-    """Close the running loop's connections to Redis and to providers; they reopen when used."""
+    """End the running loop's coroutines, then close its connections to Redis and to providers.
+
+    All of it reopens when used.
+    """
+    await _local.aclose()
     await aclose_catalog()
     await _subscriptions.aclose()
     await client.aclose()

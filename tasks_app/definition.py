@@ -5,15 +5,23 @@ from __future__ import annotations
 import asyncio
 import importlib
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from typing import Any, ParamSpec, TypedDict, TypeVar, Unpack, overload
+from typing import (
+    Any,
+    Concatenate,
+    Literal,
+    ParamSpec,
+    Protocol,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    overload,
+)
 
-from django_tasks.base import Task as DjangoTask
-from django_tasks.base import TaskResult
-from django_tasks.base import task as django_task
-
+from tasks_app.compat import DjangoTask, GenericTask, InvalidTaskError, TaskResult
+from tasks_app.context import TaskContext
 from tasks_app.domain.retry import Retry
 from tasks_app.errors import InvalidTask
 
@@ -54,8 +62,12 @@ class UsingOptions(TaskOptions, total=False):
     run_after: datetime | None
 
 
+class InvalidDefinition(InvalidTask, InvalidTaskError):
+    """The task's options cannot work."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TaskDefinition(DjangoTask[P, T]):
+class TaskDefinition(GenericTask[P, T]):
     """A registered function with its options; impossible options are refused when it is defined.
 
     `timeout` limits one attempt; `expires_in` the wait before the first; `max_deliveries` how many
@@ -72,6 +84,11 @@ class TaskDefinition(DjangoTask[P, T]):
     `detached`: enqueued by a task, it is not its child, and not stopped with it.
     """
 
+    # Django 6.0 has no defaults for these.
+    priority: int = 0
+    backend: str = "default"
+    queue_name: str = "default"
+    run_after: datetime | None = None
     item_id: str = ""
     user_id: str = ""
     timeout: float | None = None
@@ -94,25 +111,32 @@ class TaskDefinition(DjangoTask[P, T]):
         for name in POSITIVE:
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise InvalidTask(f"{name} must be more than 0, not {value!r}.")
+                raise InvalidDefinition(f"{name} must be more than 0, not {value!r}.")
         for name in NAMES:
             if len(getattr(self, name)) > LONGEST_NAME:
-                raise InvalidTask(f"{name} is at most {LONGEST_NAME} characters long.")
+                raise InvalidDefinition(f"{name} is at most {LONGEST_NAME} characters long.")
         if self.concurrency is not None and int(self.concurrency) != self.concurrency:
-            raise InvalidTask("concurrency is a whole number.")
+            raise InvalidDefinition("concurrency is a whole number.")
         if self.debounce is None and (self.max_wait is not None or self.debounce_key):
-            raise InvalidTask("max_wait and debounce_key need debounce, a number of seconds.")
+            raise InvalidDefinition("max_wait and debounce_key need debounce, a number of seconds.")
         if self.debounce is not None and (self.max_wait or self.debounce) < self.debounce:
-            raise InvalidTask("max_wait must not be less than debounce.")
+            raise InvalidDefinition("max_wait must not be less than debounce.")
 
     def using(self, **options: Unpack[UsingOptions]) -> TaskDefinition[P, T]:  # type: ignore[override] # wider
         """Return a copy with other options."""
-        unknown = (
-            set(options) - set(UsingOptions.__annotations__) - set(TaskOptions.__annotations__)
-        )
-        if unknown:
-            raise InvalidTask(f"Unknown task options: {', '.join(sorted(unknown))}.")
+        _refuse_unknown(options, UsingOptions.__annotations__ | TaskOptions.__annotations__)
         return replace(self, **options)
+
+    # Frozen: a copy is as good as itself. Pickled, it is its path and its options.
+    def __copy__(self) -> TaskDefinition[P, T]:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> TaskDefinition[P, T]:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        options = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "func"}
+        return _rebuilt, (self.module_path, options)
 
     async def aenqueue_many(
         self, calls: Iterable[tuple[Sequence[Any], Mapping[str, Any]]]
@@ -127,19 +151,61 @@ class TaskDefinition(DjangoTask[P, T]):
         return results
 
 
+def _rebuilt(path: str, options: dict[str, Any]) -> TaskDefinition[..., Any]:
+    return replace(definition_at(path), **options)
+
+
+def _refuse_unknown(options: Mapping[str, Any], known: Iterable[str]) -> None:
+    if unknown := set(options) - set(known):
+        raise InvalidDefinition(f"Unknown task options: {', '.join(sorted(unknown))}.")
+
+
+class Decorator(Protocol):
+    """What `@task(…)` is: it keeps the function's parameters, and the type of its result."""
+
+    @overload
+    def __call__(
+        self, function: Callable[P, Coroutine[Any, Any, T]], /
+    ) -> TaskDefinition[P, T]: ...
+    @overload
+    def __call__(self, function: Callable[P, T], /) -> TaskDefinition[P, T]: ...
+
+
+class ContextDecorator(Protocol):
+    """What `@task(takes_context=True, …)` is: callers do not see the parameter `context`."""
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[TaskContext, P], Coroutine[Any, Any, T]], /
+    ) -> TaskDefinition[P, T]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[TaskContext, P], T], /
+    ) -> TaskDefinition[P, T]: ...
+
+
+@overload
+def task(function: Callable[P, Coroutine[Any, Any, T]], /) -> TaskDefinition[P, T]: ...
 @overload
 def task(function: Callable[P, T], /) -> TaskDefinition[P, T]: ...
 @overload
-def task(
-    *, takes_context: bool = False, **options: Unpack[TaskOptions]
-) -> Callable[[Callable[..., T]], TaskDefinition[..., T]]: ...
-def task(function: Any = None, /, **options: Any) -> Any:
+def task(*, takes_context: Literal[True], **options: Unpack[TaskOptions]) -> ContextDecorator: ...
+@overload
+def task(*, takes_context: Literal[False] = False, **options: Unpack[TaskOptions]) -> Decorator: ...
+def task(function: Any = None, /, *, takes_context: bool = False, **options: Any) -> Any:
     """Register a module-level function, `def` or `async def`, as a task.
 
-    With `takes_context=True` its first argument is named `context` (domain/context.py). Raises
-    InvalidTask, or Django's InvalidTaskError, when the definition cannot work.
+    With `takes_context=True` its first argument is named `context` (tasks_app/context.py). Raises
+    InvalidDefinition, or Django's InvalidTaskError, when the definition cannot work.
     """
-    return django_task(function, **options) if function else django_task(**options)
+    _refuse_unknown(options, TaskOptions.__annotations__)
+
+    def defined(func: Callable[..., Any]) -> TaskDefinition[..., Any]:
+        # Not by Django's decorator: before 6.1 it takes no options, and where another backend
+        # stands in for ours (in tests), its class of tasks would not know them.
+        return TaskDefinition(func=func, takes_context=takes_context, **options)
+
+    return defined if function is None else defined(function)
 
 
 async def resolve(path: str) -> TaskDefinition[..., Any]:

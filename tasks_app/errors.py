@@ -11,11 +11,21 @@ class TasksError(Exception):
     def __init__(self, message: str = "") -> None:
         super().__init__(message or (type(self).__doc__ or "").strip())
 
+    @property
+    def detail(self) -> str:
+        """What anybody may be told."""
+        return str(self)
+
 
 class StoreUnavailable(TasksError):
     """Redis does not answer; whether anything was changed is not certain. Try again in a moment."""
 
     permanent = False
+
+    @property
+    def detail(self) -> str:
+        # The message may be Redis' own words, which are the operator's.
+        return str(StoreUnavailable())
 
 
 class TaskNotFound(TasksError):
@@ -50,6 +60,54 @@ class PayloadTooLarge(TasksError):
 
 class InvalidTask(TasksError):
     """The task cannot be enqueued as it is."""
+
+
+class InvalidPeriodic(TasksError):
+    """The periodic job cannot work as it is defined."""
+
+
+class TaskExists(InvalidTask):
+    """There is a task with this id already."""
+
+
+class ShuttingDown(TasksError):
+    """This process is shutting down and starts nothing new."""
+
+    permanent = False
+
+
+class InvalidArguments(InvalidTask, TypeError, ValueError):  # what Django's Tasks API promises
+    """The task's arguments are not JSON."""
+
+
+class InvalidResult(TasksError):
+    """The task returned something that is not JSON, or too much."""
+
+
+class TaskCanceled(TasksError):
+    """The task was stopped before it could succeed."""
+
+
+class TaskExpired(TasksError):
+    """The task expired before it could start."""
+
+
+class TooManyDeliveries(TasksError):
+    """The task was given to so many workers, and each of them died."""
+
+
+class StreamInterrupted(TasksError):
+    """The answer broke off, and what was sent of it cannot be taken back."""
+
+    permanent = False
+
+
+class InstanceDied(TasksError):
+    """The process that ran the task died, and the task cannot be started again."""
+
+
+class DamagedRecord(TasksError):
+    """The task's record in Redis was damaged."""
 
 
 class InvalidName(TasksError):

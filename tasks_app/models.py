@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from django.conf import settings
 from django.db import models
@@ -10,7 +10,9 @@ from django.db import models
 from tasks_app.domain import records
 
 if TYPE_CHECKING:
-    from tasks_app.services.browse import Output
+    from tasks_app.services.browse import Children, Output
+
+Row = TypeVar("Row", bound=models.Model)
 
 
 class ApiToken(models.Model):
@@ -33,10 +35,10 @@ class ApiToken(models.Model):
         return f"{self.prefix}… {self.name}".rstrip()
 
 
-class NoRows(models.Manager["Task"]):
+class NoRows(models.Manager[Row]):
     """Answers every query with nothing: whoever walks all models (dumpdata) finds no table."""
 
-    def get_queryset(self) -> models.QuerySet[Task]:
+    def get_queryset(self) -> models.QuerySet[Row]:
         return super().get_queryset().none()
 
 
@@ -45,16 +47,36 @@ class Task(models.Model):
 
     id = models.CharField(max_length=64, primary_key=True)
 
-    objects = NoRows()
+    objects = NoRows["Task"]()
 
-    # What Redis says, the owner's name and the text so far: set by whoever makes the instance.
+    # What Redis says, the owner's name, the text so far and the tasks that it started: set by
+    # whoever makes the instance.
     record: records.Task
     owner: str
     output: Output
+    children: Children
 
     class Meta:
         managed = False
         default_permissions = ("view", "change", "delete")
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+class PeriodicJob(models.Model):
+    """A periodic job as the admin's index sees it: it has no table, code defines jobs.
+
+    Who may look at all tasks may look at these: it has no permissions of its own.
+    """
+
+    name = models.CharField(max_length=200, primary_key=True)
+
+    objects = NoRows["PeriodicJob"]()
+
+    class Meta:
+        managed = False
+        default_permissions = ()
 
     def __str__(self) -> str:
         return str(self.pk)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
 from datetime import UTC, datetime
 from typing import Any
 
-from tasks_app import task
+from tasks_app import (
+    cleanups,  # noqa: F401 this app's periodic jobs: found because they are imported here
+    task,
+)
 from tasks_app.domain.context import Context
 from tasks_app.generation.answers import answer, checked_messages
 from tasks_app.generation.completion import add_usage, completion
@@ -88,7 +92,7 @@ async def _title(
             said = ""
         else:
             usage, created, said = add_usage(usage, built.usage), built.created, built.text
-        title = parse_title(said)
+        title = await asyncio.to_thread(parse_title, said)  # the loop is all tasks'
         if title is not None:
             return title, usage, created
         logger.info("title_useless task_id=%s length=%s", context.task_id, len(said))

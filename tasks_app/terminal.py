@@ -9,9 +9,12 @@ from typing import TextIO
 
 BAR_WIDTH = 24
 # Names, items and output come from users and models: without this they could move the cursor,
-# rename the window or hide text. Tabs and line ends may pass where text is printed as it is.
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-_CONTROLS_IN_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# rename the window or hide text; half a surrogate pair cannot be written at all. Tabs and line ends
+# may pass where text is printed as it is.
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROLS_IN_TEXT = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 def safe(text: str) -> str:

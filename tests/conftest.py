@@ -17,6 +17,7 @@ import redis
 
 from tasks_app import api
 from tasks_app.worker.worker import Worker
+from tests.support.eventually import eventually
 from tests.support.redis_server import RedisServer
 
 # No test of ours is about how fast this machine happens to be.
@@ -85,8 +86,9 @@ async def engine() -> AsyncIterator[None]:
 
 @pytest.fixture
 async def worker(engine: None) -> AsyncIterator[Worker]:
-    """Run a real worker on this test's loop."""
+    """Run a real worker on this test's loop, and wait until it is known to be alive."""
     async with running(Worker(name="test", grace=0.2)) as started:
+        await eventually(api.workers_alive, within=10)
         yield started
 
 

@@ -7,9 +7,10 @@ import sys
 import time
 from typing import Any
 
-from django_tasks.base import Task as DjangoTask
+from django.contrib.auth import get_user_model
 
 from tasks_app import Retry, gather, task
+from tasks_app.compat import DjangoTask
 
 FINALLY: list[str] = []  # what `finally` blocks of this process wrote
 
@@ -34,7 +35,9 @@ def _foreign(text: str) -> str:
 
 # As code that knows Django's Tasks only would make it, under another backend's class.
 _foreign.__qualname__ = "foreign"
-foreign = DjangoTask(func=_foreign)
+foreign = DjangoTask(
+    func=_foreign, priority=0, backend="default", queue_name="default", run_after=None
+)
 
 
 @task(takes_context=True)
@@ -93,6 +96,19 @@ async def fail_until_third(path: str) -> int:
     return tries
 
 
+@task(retry=Retry(max_attempts=2, base=30, jitter=False))
+async def fail_once_then_wait() -> None:
+    raise Unreachable("for a long time")
+
+
+@task(takes_context=True, retry=Retry(max_attempts=3, base=0.01, jitter=False))
+def count_attempts(context: Any) -> list[Any]:
+    if context.attempt < 3:
+        raise Unreachable("not yet")
+    shown = context.task_result
+    return [context.attempt, shown.attempts, shown.worker_ids]
+
+
 @task(timeout=0.05)
 async def too_slow() -> None:
     await asyncio.sleep(60)
@@ -109,6 +125,21 @@ async def chatter(context: Any, count: int) -> None:
         context.token(f"{number} ")
         if number % 50 == 0:
             await asyncio.sleep(0)
+
+
+@task(takes_context=True)
+async def stream_tokens(context: Any, seconds: float, rate: float) -> int:
+    """Put out `rate` tokens a second, as a provider's stream does, at moments of its own."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    due = loop.time() + int(context.task_id[:8], 16) / 2**32 / rate
+    count = 0
+    while due < end:
+        await asyncio.sleep(due - loop.time())
+        context.token("word ")
+        count += 1
+        due += 1 / rate
+    return count
 
 
 RELEASED = asyncio.Event()
@@ -151,3 +182,13 @@ async def report_half(context: Any) -> None:
 async def start_and_wait(context: Any, count: int) -> list[Any]:
     """Start children that report half and wait for ever."""
     return await gather(*await report_half.aenqueue_many([((), {})] * count))
+
+
+@task
+def count_users() -> int:
+    return get_user_model().objects.count()
+
+
+@task
+async def count_users_async() -> int:
+    return await get_user_model().objects.acount()

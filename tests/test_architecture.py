@@ -145,20 +145,29 @@ ADAPTERS = ("rest", "admin", "management", "consumers", "pages", "urls", "routin
 
 @pytest.mark.parametrize("app", APPS)
 def test_stores_know_no_rules_and_no_adapters(app: str) -> None:
-    above = ("services", "worker", "api", "models", "generation", "supervisor", "rooms", *ADAPTERS)
+    above = (
+        "services", "worker", "local", "coroutines", "api", "models", "generation", "supervisor",
+        "rooms", *ADAPTERS,
+    )  # fmt: skip
     never = tuple(f"{app}.{part}" for part in above)
     assert violations((f"{app}.store",), (*never, "django.http", "channels.generic")) == {}
 
 
 @pytest.mark.parametrize("app", APPS)
 def test_services_know_no_adapters(app: str) -> None:
-    never = tuple(f"{app}.{part}" for part in ADAPTERS)
+    never = tuple(f"{app}.{part}" for part in (*ADAPTERS, "local", "coroutines"))
     assert violations((f"{app}.services",), (*never, "django.http", "channels", "ninja")) == {}
 
 
 def test_the_worker_knows_no_adapters() -> None:
-    never = tuple(f"tasks_app.{part}" for part in ADAPTERS)
+    never = tuple(f"tasks_app.{part}" for part in (*ADAPTERS, "local", "coroutines"))
     assert violations(("tasks_app.worker",), (*never, "django.http", "channels", "ninja")) == {}
+
+
+def test_local_coroutines_stand_on_the_store_and_the_worker_alone() -> None:
+    above = ("services", "coroutines", "api", "models", "generation", "supervisor", *ADAPTERS)
+    never = tuple(f"tasks_app.{part}" for part in above)
+    assert violations(("tasks_app.local",), (*never, "django", "channels", "ninja")) == {}
 
 
 def test_rooms_know_no_channels() -> None:
@@ -173,6 +182,17 @@ def test_adapters_do_not_reach_the_store(app: str) -> None:
 
 def test_apps_do_not_import_the_project() -> None:
     assert violations(APPS, ("project",)) == {}
+
+
+def test_djangos_tasks_api_is_imported_in_one_place() -> None:
+    found = violations((*APPS, "project"), ("django_tasks", "django.tasks"))
+    assert found.keys() == {"tasks_app.compat"}
+
+
+def test_tests_helpers_stay_out_of_what_runs() -> None:
+    found = violations((*APPS, "project"), ("pytest", "tasks_app.testing"))
+    assert {name for name in found if not name.startswith("tasks_app.testing")} == set()
+    assert "pytest" not in {top for name in found for top in found[name] if "plugin" not in name}
 
 
 def test_the_supervisor_stands_beside_the_engine() -> None:

@@ -171,7 +171,7 @@ class EventsSocket:
             try:
                 await self._act(session, incoming.frame, incoming.ack)
             except tuple(CODES) as error:
-                raise FrameError(CODES[type(error)], str(error), ack=incoming.ack) from error
+                raise FrameError(CODES[type(error)], _said(error), ack=incoming.ack) from error
         except FrameError as error:
             self._refuse(error)
 
@@ -207,4 +207,11 @@ class EventsSocket:
             return await self._enter(identity, credential)
         except errors.StoreUnavailable as error:
             # Not the client's fault: 1013 makes it come back, where waiting would end in 4408.
-            raise FrameError("unavailable", str(error), close_code=close_codes.TRY_LATER) from error
+            detail = _said(error)
+            raise FrameError("unavailable", detail, close_code=close_codes.TRY_LATER) from error
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, errors.TasksError):
+        return error.detail
+    return str(error) or (type(error).__doc__ or "")

@@ -49,7 +49,7 @@ class Heartbeat(ClientFrame):
 
 class TaskSubscribe(ClientFrame):
     task_id: TaskId
-    last_event_id: Annotated[str, Field(max_length=64)] | None = None
+    last_event_id: str | None = None  # any text: what is no id is an unknown one
 
 
 class TaskUnsubscribe(ClientFrame):

@@ -44,9 +44,20 @@ class NewTask:
     supersede_key: str = ""
     concurrency_key: str = ""
     concurrency: int = 1
+    backend: str = "default"  # the alias in TASKS that it was enqueued by
     # False: once output was sent, a failed or restarted attempt ends the task as failed
     # (a plain streamed HTTP answer cannot take a token back).
     restartable: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """The exception that ended an attempt, for operators: never shown to users."""
+
+    attempt: int
+    type: str  # as in the record's error, which it belongs to
+    class_path: str
+    traceback: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +92,9 @@ class Task:
     parent_id: str | None = None
     path: str = ""  # where the task definition is: "app.tasks.function"
     payload: dict[str, Any] = field(default_factory=dict)
+    backend: str = "default"
+    workers: tuple[str, ...] = ()  # who made the attempts, in order
+    fault: Fault | None = None
 
     @property
     def is_finished(self) -> bool:
@@ -141,6 +155,9 @@ class Claimed:
     item_id: str
     user_id: str
     timeout: float | None
+    backend: str = "default"
+    created: int = 0  # ms
+    past: str = ""  # the workers of earlier attempts, a line each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from tasks_app.generation.completion import plain_text
@@ -25,6 +26,7 @@ MODEL_ID = "signalbox-extractive"
 OWNER = "signalbox"
 DEFAULT_MAX_TOKENS = 256
 LARGEST_MAX_TOKENS = 100_000
+LONGEST_CONVERSATION = 60_000  # characters of it, the newest, that an answer is made of
 TITLE_TASK = "title_generation"
 # A token is a word with the space after it, or two letters of a script without spaces.
 _TOKEN = re.compile(
@@ -46,16 +48,15 @@ class BuiltinProvider:
         return [ModelInfo(id=MODEL_ID, provider=self.name, type="local", owned_by=OWNER)]
 
     async def stream(self, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        messages = _messages(body)
-        kind = _metadata(body).get("task", "")
+        is_chat = _metadata(body).get("task", "") not in _EXTRACTORS
         limit = _max_tokens(body)
-        is_chat = kind not in _EXTRACTORS
-        parts = _answer(messages, limit) if is_chat else _EXTRACTORS[kind](_subject(body))
+        # In a thread: this loop is that of all the worker's tasks.
+        said, asked = await asyncio.to_thread(_written, body, limit)
         frame = {"object": "chat.completion.chunk", "created": int(time.time()), "model": MODEL_ID}
         sent = 0
         reason = "stop"
         yield frame | _choice({"role": "assistant", "content": ""})
-        for token in tokens(parts):
+        for token in said:
             if sent == limit:
                 reason = "length"
                 break
@@ -64,12 +65,20 @@ class BuiltinProvider:
             yield frame | _choice({"content": token})
             sent += 1
         yield frame | _choice({}, reason)
-        asked = sum(count_tokens(text) for _, text in messages)
         usage = {"prompt_tokens": asked, "completion_tokens": sent, "total_tokens": asked + sent}
         yield frame | {"choices": [], "usage": usage}
 
     async def aclose(self) -> None:
         """Nothing is open."""
+
+
+def _written(body: dict[str, Any], limit: int) -> tuple[list[str], int]:
+    """Return the answer's tokens, one more than `limit` if it goes on, and the prompt's number."""
+    messages = _messages(body)
+    extract = _EXTRACTORS.get(_metadata(body).get("task", ""))
+    parts = _answer(_newest(messages), limit) if extract is None else extract(_subject(body))
+    asked = sum(count_tokens(text) for _, text in messages)
+    return list(islice(tokens(parts), limit + 1)), asked
 
 
 def tokens(parts: Iterable[str]) -> Iterator[str]:
@@ -133,7 +142,8 @@ _EXTRACTORS: dict[str, Callable[[list[tuple[str, str]]], Iterator[str]]] = {TITL
 
 def _subject(body: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the conversation that a kind is about: the prompt around it is for real models."""
-    return _messages({"messages": _metadata(body).get("messages")}) or _messages(body)
+    messages = _messages({"messages": _metadata(body).get("messages")}) or _messages(body)
+    return _oldest(messages)
 
 
 def _messages(body: dict[str, Any]) -> list[tuple[str, str]]:
@@ -143,6 +153,30 @@ def _messages(body: dict[str, Any]) -> list[tuple[str, str]]:
         for message in (listed if isinstance(listed, list) else [])
         if isinstance(message, dict)
     ]
+
+
+def _newest(messages: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Keep the end of a conversation, as much of it as is read."""
+    kept: list[tuple[str, str]] = []
+    room = LONGEST_CONVERSATION
+    for role, text in reversed(messages):
+        if room <= 0:
+            break
+        kept.append((role, text[-room:]))
+        room -= len(text)
+    return kept[::-1]
+
+
+def _oldest(messages: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Keep the beginning of a conversation, which says what it is about."""
+    kept: list[tuple[str, str]] = []
+    room = LONGEST_CONVERSATION
+    for role, text in messages:
+        if room <= 0:
+            break
+        kept.append((role, text[:room]))
+        room -= len(text)
+    return kept
 
 
 def _metadata(body: dict[str, Any]) -> dict[str, Any]:

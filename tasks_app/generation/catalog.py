@@ -50,14 +50,27 @@ class Catalog:
         """
         found = self._find(model_id)
         if found is None and self._age() > RECHECK_S:
-            await self._refresh()
-            found = self._find(model_id)
+            found = await self._look_for(model_id)
         elif self._age() > FRESH_S:
             # What is known serves at once; a model that has gone is refused by its provider.
             self._start_refresh()
         if found is None:
             raise self._not_found(model_id)
         return found
+
+    async def _look_for(self, model_id: str) -> tuple[Provider, ModelInfo] | None:
+        """Ask all, and answer as soon as it is certain who serves the model.
+
+        Providers are heard in their order, since the first that offers the model serves it; one
+        that could not be reached the last time is heard last.
+        """
+        refreshing = self._start_refresh()
+        for shelf in sorted(self._shelves, key=lambda shelf: shelf.fault is not None):
+            await shelf.answered()
+            if found := self._find(model_id):
+                return found
+        await asyncio.shield(refreshing)
+        return self._find(model_id)
 
     async def aclose(self) -> None:
         """Stop asking and close every provider's connections."""
@@ -107,11 +120,14 @@ class Catalog:
 
     def _start_refresh(self) -> asyncio.Task[None]:
         if self._refreshing is None or self._refreshing.done():
-            self._refreshing = asyncio.create_task(self._ask_all(), name="model catalog refresh")
+            asking = [shelf.ask() for shelf in self._shelves]
+            self._refreshing = asyncio.create_task(
+                self._all_answered(asking), name="model catalog refresh"
+            )
         return self._refreshing
 
-    async def _ask_all(self) -> None:
-        await asyncio.gather(*(shelf.ask() for shelf in self._shelves))
+    async def _all_answered(self, asking: list[asyncio.Task[None]]) -> None:
+        await asyncio.gather(*asking)  # cancelled, it cancels them
         self._refreshed_at = asyncio.get_running_loop().time()
 
 
@@ -122,8 +138,19 @@ class _Shelf:
         self.provider = provider
         self.models: dict[str, ModelInfo] = {}
         self.fault: ProviderError | None = None
+        self._asking: asyncio.Task[None] | None = None
 
-    async def ask(self) -> None:
+    def ask(self) -> asyncio.Task[None]:
+        """Begin to ask the provider; the caller owns what is returned."""
+        self._asking = asyncio.create_task(self._ask(), name=f"models of {self.provider.name}")
+        return self._asking
+
+    async def answered(self) -> None:
+        """Wait until the provider has answered the last question, or failed to."""
+        if self._asking is not None:
+            await asyncio.shield(self._asking)
+
+    async def _ask(self) -> None:
         try:
             listed = await self.provider.models()
         except ProviderError as error:

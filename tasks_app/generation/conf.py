@@ -37,8 +37,12 @@ def provider_configs() -> tuple[ProviderConfig, ...]:
     )
 
 
+# Nobody waits at the other end: a provider that asks for its 30 s gets them, more than once.
+BACKGROUND_RETRY_SECONDS = 120.0
+
+
 def retry_budget() -> float:
-    """Return the seconds within which all retries of one provider call must start."""
+    """Return the seconds within which all retries of a synchronous provider call must start."""
     return float(settings.PROVIDER_RETRY_SECONDS)
 
 

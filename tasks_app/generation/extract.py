@@ -12,6 +12,7 @@ from tasks_app.generation.stopwords import ALL_STOP_WORDS, CJK, CJK_SMALL, WORD
 
 LONGEST_TEXT = 60_000
 LONGEST_SENTENCE = 400
+_LONGEST_ABBREVIATION = 32  # characters before a full stop that are looked at
 LONGEST_TITLE = 80
 TITLE_WORDS = 8
 TITLE_CJK_CHARS = 20
@@ -20,7 +21,8 @@ _ABBREVIATIONS = re.compile(
     r"(?:z\.b|d\.h|u\.a|usw|bzw|ca|nr|dr|prof|mrs?|ms|st|vs|etc|e\.g|i\.e|no|p\.ej|sra?|sig|fig"
     r"|\w|\d+)"
 )
-_END = re.compile(r"([.!?…]+[\"'»”’)\]]*)\s+|([。！？]+[」』”]*)|\n+")
+# Possessive, and only where a run begins: a thousand exclamation marks are looked at once.
+_END = re.compile(r"((?<![.!?…])[.!?…]++[\"'»”’)\]]*+)\s++|([。！？]++[」』”]*+)|\n++")
 _MARKUP = re.compile(r"^\s*(?:[-*+•>#]+|\d+[.)])\s+")
 _CODE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 _PUNCTUATION = " \t\r\n\"'`*_#.,;:!?…-–—()[]{}<>«»„“”‚‘’/\\|。，！？、：；「」『』¿¡"
@@ -32,7 +34,8 @@ def sentences(text: str) -> list[str]:
     found: list[str] = []
     start = 0
     for match in _END.finditer(text):
-        if match.group(1) and _is_abbreviation(text[start : match.start()], match.group(1)):
+        before = text[max(start, match.start() - _LONGEST_ABBREVIATION) : match.start()]
+        if match.group(1) and _is_abbreviation(before, match.group(1)):
             continue
         found.append(text[start : match.end()])
         start = match.end()

@@ -18,8 +18,10 @@ from tasks_app.generation.faults import Faults
 from tasks_app.generation.providers import ModelInfo
 from tasks_app.generation.sse import OversizedEventError, SSEParser
 
-CONNECT_TIMEOUT_S = 5.0
-MODELS_TIMEOUT_S = 5.0
+# A caller waits for these, be it only to learn that there is no such model.
+CONNECT_TIMEOUT_S = 2.0
+MODELS_TIMEOUT_S = 2.0
+FREE_CONNECTION_TIMEOUT_S = 5.0
 # The whole call may take this many times PROVIDER_TIMEOUT, which bounds each silence in it.
 WHOLE_CALL_FACTOR = 10
 MAX_CONNECTIONS = 512
@@ -47,7 +49,11 @@ class OpenAIProvider:
         connect = min(CONNECT_TIMEOUT_S, config.timeout)
         self._client = httpx.AsyncClient(
             headers=httpx.Headers(headers, encoding="utf-8"),
-            timeout=httpx.Timeout(config.timeout, connect=connect, pool=connect),
+            timeout=httpx.Timeout(
+                config.timeout,
+                connect=connect,
+                pool=min(FREE_CONNECTION_TIMEOUT_S, config.timeout),
+            ),
             limits=httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=32),
             follow_redirects=False,
             trust_env=host not in LOOPBACK,  # HTTPS_PROXY leads nowhere for our own machine

@@ -26,7 +26,7 @@ _CHANNEL = re.compile(
     r"<\|channel\|>final(?:\s{0,3}<\|constrain\|>\w{0,20})?<\|message\|>", re.IGNORECASE
 )
 _SPECIAL = re.compile(r"<\|[a-z_]{2,30}\|>|</?s>|\[/?INST\]", re.IGNORECASE)
-_FENCE = re.compile(r"^\s*(?:```|~~~)[\w-]*\s*$", re.MULTILINE)
+_FENCE = re.compile(r"^[^\S\n]*(?:```|~~~)[\w-]*[^\S\n]*$", re.MULTILINE)
 _TITLE_FIELD = re.compile(
     r"[\"'“]?\btitle\b[\"'”]?\s*[:=]\s*[\"“](?P<text>(?:[^\"”\\\n]|\\.)+)", re.IGNORECASE
 )
@@ -48,6 +48,7 @@ _PLACEHOLDER = re.compile(
     re.IGNORECASE,
 )
 _LEAD_IN = re.compile(r"[^\n]{0,120}:\s*$")
+_BRACE = re.compile(r"[{}]")
 _TRAILING_COMMA = re.compile(r",\s*([}\]])")
 _QUOTES = "\"'`*_#“”„‚‘’«»「」『』 \t"  # noqa: RUF001
 
@@ -104,9 +105,10 @@ def _outside_reasoning(text: str) -> str:
 def find_objects(text: str) -> Iterator[dict[str, Any]]:
     """Yield the JSON objects in a text, in order, also slightly broken or in Python's notation."""
     position, count = text.find("{"), 0
+    closing = _closing_braces(text)
     while position >= 0 and count < MAX_OBJECTS:
         count += 1
-        found, after = _object_at(text, position)
+        found, after = _object_at(text, position, closing.get(position))
         if found is not None:
             yield found
         position = text.find("{", after)
@@ -150,13 +152,12 @@ def _plain_title(text: str) -> str | None:
     return title
 
 
-def _object_at(text: str, position: int) -> tuple[dict[str, Any] | None, int]:
+def _object_at(text: str, position: int, closing: int | None) -> tuple[dict[str, Any] | None, int]:
     """Return the object that begins at a brace, and where to look on."""
     try:
         found, after = _DECODER.raw_decode(text, position)
     except (ValueError, RecursionError):
-        closing = _closing_brace(text, position)
-        if closing is None:
+        if closing is None or closing - position > _LONGEST_REPAIRED:
             return None, position + 1
         found, after = _repaired(text[position : closing + 1]), closing + 1
     if isinstance(found, dict):
@@ -169,13 +170,16 @@ _DECODER = json.JSONDecoder(strict=False)
 _LONGEST_REPAIRED = 20_000
 
 
-def _closing_brace(text: str, position: int) -> int | None:
-    depth = 0
-    for index in range(position, min(len(text), position + _LONGEST_REPAIRED)):
-        depth += {"{": 1, "}": -1}.get(text[index], 0)
-        if depth == 0:
-            return index
-    return None
+def _closing_braces(text: str) -> dict[int, int]:
+    """Return where each brace that is closed is closed, found in one pass."""
+    found: dict[int, int] = {}
+    opened: list[int] = []
+    for brace in _BRACE.finditer(text):
+        if brace[0] == "{":
+            opened.append(brace.start())
+        elif opened:
+            found[opened.pop()] = brace.start()
+    return found
 
 
 def _repaired(text: str) -> Any:

@@ -22,7 +22,9 @@ class SSEParser:
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._rest = ""
+        self._rest: list[str] = []  # pieces of a line that has not ended
+        self._rest_size = 0
+        self._held = ""  # a CR at the end of a piece
         self._data: list[str] = []
         self._size = 0
 
@@ -35,14 +37,21 @@ class SSEParser:
         return events + self._dispatch()
 
     def _take(self, text: str, *, final: bool) -> list[str]:
-        text = self._rest + text
-        held = ""
+        text, self._held = self._held + text, ""
         if not final and text.endswith("\r"):
             # The LF that belongs to it may come with the next piece.
-            text, held = text[:-1], "\r"
-        lines = _LINE_END.split(text)
-        self._rest = "" if final else lines.pop() + held
-        if self._size + len(self._rest) > LARGEST_EVENT_CHARS:
+            text, self._held = text[:-1], "\r"
+        # Only what is new is looked at: a long line may come in thousands of pieces.
+        first, *others = _LINE_END.split(text)
+        self._rest.append(first)
+        self._rest_size += len(first)
+        if others or final:
+            lines = ["".join(self._rest), *others]
+            rest = "" if final else lines.pop()
+            self._rest, self._rest_size = [rest], len(rest)
+        else:
+            lines = []
+        if self._size + self._rest_size > LARGEST_EVENT_CHARS:
             raise OversizedEventError
         return [event for line in lines for event in self._line(line)]
 

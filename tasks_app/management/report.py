@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from datetime import datetime
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 
 from django.core.management.color import Style
 
-from tasks_app.api import Output, Page, Task, TaskState
-from tasks_app.domain.spans import age, duration, words
+from tasks_app.api import Output, Page, PurgeCode, Retried, Stats, Task, TaskState
+from tasks_app.domain.codec import dumps, readable
+from tasks_app.domain.spans import age, duration, span, words
+from tasks_app.domain.stats import WorkerStats
+from tasks_app.errors import TaskNotFound, TasksError
 from tasks_app.services.owners import usernames
 from tasks_app.terminal import bar, facts, safe, safe_text, shortened, table
 
 HEADS = ("ID", "STATE", "NAME", "QUEUE", "ITEM", "WHO", "PROGRESS", "ATTEMPTS", "AGE", "RAN")
+WORKER_HEADS = (
+    "WORKER", "QUEUES", "RUNNING", "LAG P50 MS", "P99", "WORST", "HEARD OF", "UP",
+)  # fmt: skip
 LONGEST_CELL = 32
 SIGNALS = {
     TaskState.RUNNING: "SUCCESS",
@@ -83,12 +87,12 @@ def details(task: Task, output: Output) -> list[str]:
             ("retried from", task.retried_from or ""),
         ]
     )
-    lines += _part("arguments", json.dumps(task.payload, ensure_ascii=False, indent=2))
+    lines += _part("arguments", readable(task.payload))
     if output.text:
         whole = "" if output.is_whole else f" (the end of {output.size} bytes)"
         lines += _part(f"output{whole}", output.text)
     if task.result is not None:
-        lines += _part("result", json.dumps(task.result, ensure_ascii=False, indent=2))
+        lines += _part("result", readable(task.result))
     return lines
 
 
@@ -133,22 +137,114 @@ def stopped(task: Task) -> str:
     return f"The task {task.id} was told to stop; its worker has not confirmed it yet."
 
 
+def tasks(count: int, noun: str) -> str:
+    """Return e.g. "1 failed task", "12 failed tasks"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def refusal(task_id: str, error: TasksError) -> str:
+    """Return one sentence about a task that was not retried."""
+    if isinstance(error, TaskNotFound):
+        return f"There is no task {task_id!r}."
+    return f"The task {task_id} is not retried: {error}"
+
+
+def left_out(retried: Retried) -> str:
+    """Return one line about the failed tasks that were not retried; empty when all were."""
+    parts = []
+    if retried.before:
+        parts.append(f"{tasks(retried.before, 'task')} had been retried before")
+    if retried.impossible:
+        parts.append(f"{tasks(retried.impossible, 'task')} cannot be retried")
+    return f"{'; '.join(parts)}." if parts else ""
+
+
+def not_purged(task_id: str, code: PurgeCode) -> str:
+    """Return one sentence about a task that was not removed."""
+    if code is PurgeCode.MISSING:
+        return f"There is no task {task_id!r}."
+    return f"The task {task_id} has not finished: stop it first."
+
+
+def stats(found: Stats) -> list[str]:
+    """Return the queues, the counts and the workers, each as a small table."""
+    lines = ["No task is waiting in a queue."]
+    if found.queues:
+        queues = [(q.name, str(q.waiting), span(q.oldest_s)) for q in found.queues]
+        lines = table(("QUEUE", "WAITING", "OLDEST"), queues)
+    rates = [
+        f"{rate:.1f} over {tasks(minutes, 'minute')}"
+        for minutes, rate in found.finished_per_minute.items()
+        if rate is not None
+    ]
+    lines += ["", *facts(
+        [
+            ("scheduled", str(found.scheduled)),
+            ("held back", f"{found.held} by limits"),
+            ("running", str(found.running)),
+            ("canceling", str(found.canceling)),
+            ("failed", f"{found.failed} kept"),
+            ("finished", f"a minute: {', '.join(rates)}" if rates else ""),
+        ]
+    ), ""]  # fmt: skip
+    if not found.workers:
+        return [*lines, "No worker is alive."]
+    return [*lines, *table(WORKER_HEADS, [_worker(worker) for worker in found.workers])]
+
+
+def _worker(worker: WorkerStats) -> tuple[str, ...]:
+    lag = worker.lag
+    return (
+        worker.instance,
+        shortened(",".join(worker.queues), LONGEST_CELL),
+        f"{worker.running} of {worker.concurrency}" if worker.concurrency else "",
+        *((f"{ms:.1f}" for ms in (lag.p50_ms, lag.p99_ms, lag.worst_ms)) if lag else ("",) * 3),
+        f"{span(worker.silent_s)} ago",
+        words(datetime.now(UTC) - worker.started_at) if worker.started_at else "",
+    )
+
+
+def stats_json(found: Stats) -> str:
+    return dumps(found.resource())
+
+
+def retried_json(answers: Mapping[str, Task | TasksError]) -> str:
+    """Return the new tasks, and what refused the others."""
+    made = [task.resource() for task in answers.values() if isinstance(task, Task)]
+    errors = {i: str(error) for i, error in answers.items() if isinstance(error, TasksError)}
+    return dumps({"tasks": made, "errors": errors})
+
+
+def all_retried_json(retried: Retried) -> str:
+    made = [task.resource() for task in retried.tasks]
+    left = {"retried_before": retried.before, "not_retryable": retried.impossible}
+    return dumps({"tasks": made, **left})
+
+
+def purged_json(codes: Mapping[str, PurgeCode]) -> str:
+    """Return the ids by what became of them."""
+    heads = {
+        "removed": PurgeCode.REMOVED,
+        "not_found": PurgeCode.MISSING,
+        "unfinished": PurgeCode.UNFINISHED,
+    }
+    return dumps(
+        {head: [i for i, code in codes.items() if code is wanted] for head, wanted in heads.items()}
+    )
+
+
 def task_json(task: Task) -> str:
-    return _json(task.resource())
+    return dumps(task.resource())
 
 
 def tasks_json(tasks: Sequence[Task]) -> str:
-    return _json({"tasks": [task.resource() for task in tasks]})
+    return dumps({"tasks": [task.resource() for task in tasks]})
 
 
 def page_json(page: Page) -> str:
     tasks = [task.resource(with_result=False) for task in page.tasks]
-    return _json({"tasks": tasks, "next_cursor": page.next_cursor})
+    return dumps({"tasks": tasks, "next_cursor": page.next_cursor})
 
 
 def details_json(task: Task, output: Output) -> str:
-    return _json({**task.resource(), "arguments": task.payload, "output": output.text})
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return dumps({**task.resource(), "arguments": task.payload, "output": output.text})

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any, TextIO
 
 from tasks_app.api import Event
+from tasks_app.domain.codec import dumps
 from tasks_app.terminal import StatusLine, bar, safe, safe_text
 
 
@@ -91,7 +92,7 @@ class JsonTail:
         self._out = out
 
     def show(self, event: Event) -> None:
-        self._out.write(f"{json.dumps(asdict(event), ensure_ascii=False)}\n")
+        self._out.write(f"{dumps(asdict(event))}\n")
         self._out.flush()
 
     def close(self) -> None:

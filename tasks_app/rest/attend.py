@@ -6,8 +6,9 @@ import asyncio
 import atexit
 import contextlib
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from tasks_app import api
 from tasks_app.definition import TaskDefinition
@@ -27,20 +28,55 @@ CHECK_SECONDS = 2.8
 LONGEST_CALL_SECONDS = 3600.0
 LEAVE_SECONDS = 2.0  # so long is the first try of a stop waited for
 LEAVE_TRIES = 120
+# An enqueue that was not answered may still be on its way: for so many tries it may yet appear.
+APPEAR_TRIES = 5
+
+SHUTDOWN_SECONDS = 2.5  # within which the server's clients are told and their tasks stopped
 
 _leaving: set[asyncio.Task[None]] = set()  # stops under way, owned here until they are done
 _attended: set[str] = set()  # ids of the tasks whose clients wait in this process
 
 
+class _Shutdown:
+    """Whether the server is ending, and a sign for each task that is left."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.left = asyncio.Event()
+
+
+_shutdowns: WeakKeyDictionary[asyncio.AbstractEventLoop, _Shutdown] = WeakKeyDictionary()
+
+
+def _shutdown() -> _Shutdown:
+    return _shutdowns.setdefault(asyncio.get_running_loop(), _Shutdown())
+
+
+async def shut_down() -> None:
+    """Break off what clients wait for: they are told, and their tasks are stopped.
+
+    For a server that ends, before it cancels its requests: those cannot tell why they are.
+    """
+    state = _shutdown()
+    state.begun.set()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(SHUTDOWN_SECONDS):
+            while _attended:
+                state.left.clear()
+                await state.left.wait()
+
+
 async def enqueue(definition: TaskDefinition[..., Any], body: Any, ask: api.Ask) -> api.Task:
-    """Enqueue a task for a waiting client; should the client go meanwhile, it is stopped."""
-    enqueuing = asyncio.create_task(
-        api.enqueue_task(definition, kwargs={"body": body}, ask=ask), name="enqueue"
-    )
+    """Enqueue a task for a waiting client.
+
+    Should the client go meanwhile, or be told that Redis did not answer, the task is stopped.
+    """
+    new = api.prepare_task(definition, (), {"body": body}, ask)
+    enqueuing = asyncio.create_task(api.send_task(new, ask), name="enqueue")
     try:
         task = await asyncio.shield(enqueuing)
-    except asyncio.CancelledError:
-        _keep(asyncio.create_task(_leave_enqueued(enqueuing), name="leave enqueued task"))
+    except (asyncio.CancelledError, StoreUnavailable):
+        _keep(asyncio.create_task(_leave_enqueued(new.id, enqueuing), name="leave enqueued task"))
         raise
     _attended.add(task.id)
     return task
@@ -56,7 +92,7 @@ async def until_end(task: api.Task) -> api.Task:
     seen, reason = task, "client_gone"
     try:
         while not seen.is_finished:
-            seen = await api.wait_task(task.id, CHECK_SECONDS)
+            seen = await _unless_shut_down(api.wait_task(task.id, CHECK_SECONDS))
             await ensure_served(seen)
             if loop.time() > deadline:
                 raise took_too_long()
@@ -71,6 +107,18 @@ async def until_end(task: api.Task) -> api.Task:
     return seen
 
 
+async def _unless_shut_down(waiting: Coroutine[Any, Any, api.Task]) -> api.Task:
+    waiter = asyncio.create_task(waiting, name="wait for a task")
+    begun = asyncio.create_task(_shutdown().begun.wait(), name="wait for a shutdown")
+    try:
+        await asyncio.wait({waiter, begun}, return_when=asyncio.FIRST_COMPLETED)
+        if not waiter.done():
+            raise restarting()
+        return waiter.result()
+    finally:
+        await api.end_owned(waiter, begun)
+
+
 async def ensure_served(task: api.Task) -> None:
     """Raise NoWorker when nobody is there who will claim the task, or go on with it."""
     if task.is_finished:
@@ -80,6 +128,11 @@ async def ensure_served(task: api.Task) -> None:
     is_waiting = task.status in {api.TaskState.SCHEDULED, api.TaskState.QUEUED}
     if is_waiting and task.created_at and not await api.workers_heard_since(task.created_at):
         raise NoWorker
+
+
+def restarting() -> ApiError:
+    detail = "The server is restarting. Try again in a moment."
+    return ApiError(503, detail, error_type="shutdown", headers={"Retry-After": "2"})
 
 
 def took_too_long() -> ApiError:
@@ -94,14 +147,16 @@ def reason_of(error: BaseException) -> str:
     """Return the reason with which a task is stopped when its client is answered so."""
     if isinstance(error, NoWorker):
         return "no_worker"
-    if isinstance(error, ApiError) and error.error_type == "timeout":
-        return "timeout"
+    if isinstance(error, ApiError):
+        # timeout, shutdown, restart, output_lost: we broke it off, not the client
+        return error.error_type
     return "client_gone"
 
 
 def release(task_id: str) -> None:
     """Note that the task has ended: nobody needs to stop it any more."""
     _attended.discard(task_id)
+    _shutdown().left.set()
 
 
 async def leave(task_id: str, reason: str = "client_gone") -> None:
@@ -116,13 +171,16 @@ async def leave(task_id: str, reason: str = "client_gone") -> None:
             await tried.wait()
 
 
-async def _leave_enqueued(enqueuing: asyncio.Task[api.Task]) -> None:
+async def _leave_enqueued(task_id: str, enqueuing: asyncio.Task[api.Task]) -> None:
     await asyncio.wait({enqueuing})
-    if not enqueuing.cancelled() and enqueuing.exception() is None:
-        await _stop(enqueuing.result().id, "client_gone", asyncio.Event())
+    error = None if enqueuing.cancelled() else enqueuing.exception()
+    if error is None or isinstance(error, StoreUnavailable):
+        appears = APPEAR_TRIES if error is not None else 0
+        await _stop(task_id, "client_gone", asyncio.Event(), appears=appears)
 
 
-async def _stop(task_id: str, reason: str, tried: asyncio.Event) -> None:
+async def _stop(task_id: str, reason: str, tried: asyncio.Event, *, appears: int = 0) -> None:
+    """Stop a task; one that is not there is looked for `appears` times again."""
     for _ in range(LEAVE_TRIES):
         try:
             await api.stop_task(task_id, by="system", reason=reason)
@@ -130,7 +188,12 @@ async def _stop(task_id: str, reason: str, tried: asyncio.Event) -> None:
             tried.set()
             await asyncio.sleep(1.0)
             continue
-        except (TaskNotFound, AlreadyFinished):
+        except TaskNotFound:
+            if appears > 0:
+                appears -= 1
+                await asyncio.sleep(1.0)
+                continue
+        except AlreadyFinished:
             pass
         else:
             log.info("task_left task_id=%s reason=%s", task_id, reason)
@@ -145,7 +208,7 @@ def _leave_all() -> None:
     """Stop what clients still waited for when the server ended: some servers cancel no request."""
     for task_id in tuple(_attended):
         try:
-            api.stop_task_sync(task_id, by="system", reason="client_gone")
+            api.stop_task_sync(task_id, by="system", reason="shutdown")
         except TasksError:
             return  # Redis is away as well
 
@@ -169,21 +232,31 @@ class Follower:
     def __init__(self, task_id: str, last_event_id: str | None = None) -> None:
         self._events: AsyncGenerator[api.Event] = api.follow(task_id, last_event_id)
         self._pending: asyncio.Task[api.Event | Ended] | None = None
+        self._begun: asyncio.Task[bool] | None = None  # waits for the server's shutdown
 
     async def next(self, within: float) -> api.Event | Ended | None:
-        """Return the next event, ENDED after the last, None when none came in time."""
+        """Return the next event, ENDED after the last, None when none came in time.
+
+        Raises ApiError when the server shuts down.
+        """
         if self._pending is None:
             self._pending = asyncio.create_task(self._advance(), name="next event")
-        done, _ = await asyncio.wait({self._pending}, timeout=within)
-        if not done:
+        if self._begun is None:
+            self._begun = asyncio.create_task(_shutdown().begun.wait(), name="wait for a shutdown")
+        await asyncio.wait(
+            {self._pending, self._begun}, timeout=within, return_when=asyncio.FIRST_COMPLETED
+        )
+        if not self._pending.done():
+            if self._begun.done():
+                raise restarting()
             return None
         arrived, self._pending = self._pending, None
         return arrived.result()
 
     async def aclose(self) -> None:
         """End the subscription."""
-        if self._pending is not None:
-            await api.end_owned(self._pending)
+        waiting = [task for task in (self._begun, self._pending) if task is not None]
+        await api.end_owned(*waiting)
         await self._events.aclose()
 
     async def _advance(self) -> api.Event | Ended:

@@ -12,7 +12,8 @@ from tasks_app import api
 from tasks_app.definition import TaskDefinition
 from tasks_app.errors import TasksError
 from tasks_app.generation.catalog import get_catalog
-from tasks_app.rest import attend, chunks, sse
+from tasks_app.generation.conf import BACKGROUND_RETRY_SECONDS
+from tasks_app.rest import attend, chunks, places, sse
 from tasks_app.rest.auth import caller_of
 from tasks_app.rest.errors import ApiError, from_end, of_task
 from tasks_app.rest.schemas import (
@@ -30,6 +31,8 @@ from tasks_app.tasks import chat_completion, title_generation
 router = Router(tags=["completions"])
 
 KINDS: dict[str, TaskDefinition[..., Any]] = {"title": title_generation}
+# Per user and process: a program may answer many people with one token.
+MOST_STREAMS = 500
 RESPONSES: dict[Any, Any] = {200: Completion, 202: TaskResource, **ERRORS}
 
 
@@ -51,16 +54,11 @@ async def create_chat_completion(request: HttpRequest, body: ChatRequest) -> Htt
     await get_catalog().find(body.model)
     if prefers_async(request):
         return await _accepted(request, chat_completion, body)
-    task = await attend.enqueue(
-        chat_completion, _payload(body), _ask(request, body, is_streamed=bool(body.stream))
+    if body.stream:
+        return await _streamed(request, body)
+    return await _answered(
+        await attend.enqueue(chat_completion, _payload(body), _ask(request, body))
     )
-    if not body.stream:
-        return await _answered(task)
-    translator = chunks.Translator(task, body.model, with_usage=body.wants_usage)
-    try:
-        return await sse.stream(chunks.frames(task, translator), **{"X-Task-Id": task.id})
-    except (ApiError, TasksError) as error:
-        raise of_task(error, task.id) from error
 
 
 @router.post("/tasks/{kind}/completions", response=RESPONSES, openapi_extra=COMPLETION_EXTRA)
@@ -103,11 +101,28 @@ def _ask(
     )
 
 
+async def _streamed(request: HttpRequest, body: ChatRequest) -> HttpResponseBase:
+    place = places.take("chat streams", caller_of(request).viewer.user_id, MOST_STREAMS)
+    try:
+        ask = _ask(request, body, is_streamed=True)
+        task = await attend.enqueue(chat_completion, _payload(body), ask)
+        translator = chunks.Translator(task, body.model, with_usage=body.wants_usage)
+        frames = places.holding(place, chunks.frames(task, translator))
+        try:
+            return await sse.stream(frames, **{"X-Task-Id": task.id})
+        except (ApiError, TasksError) as error:
+            raise of_task(error, task.id) from error
+    except BaseException:
+        place.release()
+        raise
+
+
 async def _accepted(
     request: HttpRequest, definition: TaskDefinition[..., Any], body: CompletionRequest
 ) -> JsonResponse:
     ask = _ask(request, body, is_attended=False)
-    task = await api.enqueue_task(definition, kwargs={"body": _payload(body)}, ask=ask)
+    kwargs = {"body": _payload(body), "retry_seconds": BACKGROUND_RETRY_SECONDS}
+    task = await api.enqueue_task(definition, kwargs=kwargs, ask=ask)
     headers = {
         "Location": f"/api/v1/tasks/{task.id}",
         "X-Task-Id": task.id,

@@ -47,6 +47,7 @@ _STATUS_OF_ERROR: dict[type[errors.TasksError], int] = {
     errors.TaskNotFound: 404,
     errors.NotAllowed: 403,
     errors.AlreadyFinished: 409,
+    errors.NotRetryable: 409,
     errors.PayloadTooLarge: 413,
     errors.InvalidTask: 422,
     generation.InvalidRequest: 422,
@@ -95,10 +96,9 @@ def from_tasks_error(error: errors.TasksError) -> ApiError:
     kind = next((cls for cls in type(error).__mro__ if cls in _STATUS_OF_ERROR), None)
     if kind is None:
         return unexpected(error)
-    detail, headers = str(error), {}
+    detail, headers = error.detail, {}
     if kind is errors.StoreUnavailable:
         log.warning("store_unavailable cause=%r", error.__cause__ or error)
-        detail = str(errors.StoreUnavailable())
     if kind in RETRY_AFTER_SECONDS:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS[kind])
     if isinstance(error, generation.ProviderError):

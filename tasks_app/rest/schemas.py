@@ -184,6 +184,7 @@ def _header(description: str) -> dict[str, Any]:
 
 
 # For the `openapi_extra=` of completions calls: what the shapes of the bodies cannot say.
+LOCATION = _header("The address of the task")
 _TASK_ID = {"X-Task-Id": _header("The task behind the answer")}
 PREFER: dict[str, Any] = {
     "in": "header",
@@ -196,7 +197,7 @@ COMPLETION_EXTRA: dict[str, Any] = {
     "parameters": [PREFER],
     "responses": {
         200: {"headers": _TASK_ID},
-        202: {"headers": {**_TASK_ID, "Location": _header("The address of the task")}},
+        202: {"headers": {**_TASK_ID, "Location": LOCATION}},
     },
 }
 CHAT_EXTRA: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Tasks over HTTP: list, show, wait, stop, follow; the reference system's paths besides."""
+"""Tasks over HTTP: list, show, wait, stop, retry, follow; the reference system's paths besides."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from ninja import Header, Query, Router
 
 from tasks_app import api
 from tasks_app.errors import AlreadyFinished, TasksError
-from tasks_app.rest import attend, sse
+from tasks_app.rest import attend, places, sse
 from tasks_app.rest.auth import caller_of
+from tasks_app.rest.errors import ApiError, from_tasks_error
 from tasks_app.rest.schemas import (
     ERRORS,
+    LOCATION,
     ItemId,
     Stopped,
     TaskIds,
@@ -33,8 +35,10 @@ STOP_WAIT_SECONDS = 1.0
 HEARTBEAT_SECONDS = 15.0
 LONGEST_STREAM_SECONDS = 3600.0  # then the client comes back with its Last-Event-ID
 FIRST_EVENT_SECONDS = 5.0
+MOST_STREAMS = 50  # per user and process
 NOTHING_TO_STOP = "There was nothing that you may stop."
 RETRY_HINT = "retry: 1000\n\n"
+CREATED = {"responses": {201: {"headers": {"Location": LOCATION}}}}
 EVENT_STREAM = {
     "responses": {
         200: {"description": "The events, up to `end`", "content": {"text/event-stream": {}}},
@@ -82,26 +86,45 @@ async def stop_task(request: HttpRequest, task_id: str) -> JsonResponse:
     return JsonResponse(task.resource())
 
 
+@router.post(
+    "/tasks/{task_id}/retry", openapi_extra=CREATED, response={201: TaskResource, **ERRORS}
+)
+async def retry_task(request: HttpRequest, task_id: str) -> JsonResponse:
+    """Retry a registered task that failed or was canceled: a new task with its arguments."""
+    task = await api.retry_task(task_id, caller_of(request).viewer)
+    headers = {"Location": f"/api/v1/tasks/{task.id}"}
+    return JsonResponse(task.resource(), status=201, headers=headers)
+
+
 @router.get("/tasks/{task_id}/events", openapi_extra=EVENT_STREAM, response=ERRORS)
 async def follow_task(
     request: HttpRequest,
     task_id: str,
-    last_event_id: Annotated[str, Header(alias="Last-Event-ID", max_length=64)] = "",
-    last_event: Annotated[str, Query(alias="last_event_id", max_length=64)] = "",
+    last_event_id: Annotated[str, Header(alias="Last-Event-ID")] = "",
+    last_event: Annotated[str, Query(alias="last_event_id")] = "",
 ) -> HttpResponseBase:
     """Follow a task's output as server-sent events, from the beginning or after an event.
 
     The id of the last event may come as a header or as `?last_event_id=`.
     """
-    task = await api.get_task(task_id, caller_of(request).viewer)
+    viewer = caller_of(request).viewer
+    task = await api.get_task(task_id, viewer)
+    place = places.take("event streams", viewer.user_id, MOST_STREAMS)
     follower = attend.Follower(task_id, last_event_id or last_event or None)
-    first: api.Event | attend.Ended | None = None
-    if task.is_finished:
-        first = await follower.next(FIRST_EVENT_SECONDS)
-        if isinstance(first, attend.Ended):
-            await follower.aclose()
-            return HttpResponse(status=204)  # an EventSource then stops coming back
-    return await sse.stream(_event_frames(follower, first))
+    try:
+        first: api.Event | attend.Ended | None = None
+        if task.is_finished:
+            first = await follower.next(FIRST_EVENT_SECONDS)
+        if not isinstance(first, attend.Ended):
+            frames = _event_frames(follower, first)
+            return await sse.stream(places.holding(place, frames))
+    except BaseException:
+        await follower.aclose()
+        place.release()
+        raise
+    await follower.aclose()
+    place.release()
+    return HttpResponse(status=204)  # an EventSource then stops coming back
 
 
 async def _event_frames(
@@ -118,9 +141,10 @@ async def _event_frames(
             else:
                 yield sse.event(arrived.id, arrived.type, arrived.data)
             arrived = await follower.next(HEARTBEAT_SECONDS)
-    except TasksError as error:
+    except (TasksError, ApiError) as error:
         # The client comes back with its Last-Event-ID, and is then told by a status.
-        yield sse.comment(str(error))
+        known = from_tasks_error(error) if isinstance(error, TasksError) else error
+        yield sse.comment(known.detail)
     finally:
         await follower.aclose()
 

@@ -9,6 +9,7 @@ from tasks_app.domain.records import Viewer
 
 VIEW = "tasks_app.view_task"
 CHANGE = "tasks_app.change_task"
+DELETE = "tasks_app.delete_task"
 
 
 def viewer_for(user: User | AnonymousUser) -> Viewer:
@@ -21,6 +22,11 @@ def viewer_for(user: User | AnonymousUser) -> Viewer:
         views = user.has_perm(VIEW)
         return _viewer(user, view_all=views, change_all=views and user.has_perm(CHANGE))
     return _viewer(user, view_all=False, change_all=False)
+
+
+def may_delete(user: User | AnonymousUser) -> bool:
+    """Return whether the user may remove finished tasks, whosesoever they are."""
+    return viewer_for(user).can_view_all and user.has_perm(DELETE)
 
 
 async def aviewer_for(user: User | AnonymousUser) -> Viewer:

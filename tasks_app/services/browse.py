@@ -16,6 +16,7 @@ from tasks_app.store.tasks import Traits
 
 SEARCHED = 10_000  # the newest tasks that a filter or a search looks at
 OUTPUT_BYTES = 64 * 1024
+CHILDREN = 50  # as many of a task's children are shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,10 @@ class Match:
     def is_unfinished(self) -> bool:
         return bool(self.states) and not self.states & FINAL
 
+    @property
+    def is_failed(self) -> bool:
+        return self.states == {TaskState.FAILED}
+
     def fits(self, task_id: str, traits: Traits) -> bool:
         if self.states and traits.status not in self.states:
             return False
@@ -54,6 +59,14 @@ class Found:
 
     ids: list[str]
     is_complete: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Children:
+    """The first children of a task, without payloads and results, and how many it has."""
+
+    tasks: list[Task]
+    count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +101,7 @@ def summaries_sync(task_ids: Sequence[str]) -> list[Task]:
 
 
 def search_tasks_sync(match: Match) -> Found:
-    """Return the ids that match, among all unfinished or the newest SEARCHED tasks.
+    """Return the ids that match, among all unfinished or the newest SEARCHED (failed) tasks.
 
     A whole id is found however old it is.
     """
@@ -97,6 +110,8 @@ def search_tasks_sync(match: Match) -> Found:
         return Found(ids=[task.id] if fits else [], is_complete=True)
     names = keys.current()
     ids, is_complete = _candidates(match)
+    if match.is_failed and not match.text:  # what its index holds has failed
+        return Found(ids=ids, is_complete=is_complete)
     traits = client.run_all([store.traits(names, task_id) for task_id in ids]) if ids else []
     fitting = [
         (one.seq, task_id)
@@ -111,7 +126,21 @@ def _candidates(match: Match) -> tuple[list[str], bool]:
     kept, unfinished = client.run_all([store.count_all(names), store.count_unfinished(names)])
     if match.is_unfinished and unfinished <= SEARCHED:
         return client.run(store.unfinished(names)), True
+    if match.is_failed:
+        ids, failed = client.run_all(
+            [store.slice_failed(names, SEARCHED), store.count_failed(names)]
+        )
+        return ids, failed <= SEARCHED
     return client.run(store.slice_all(names, 0, SEARCHED)), kept <= SEARCHED
+
+
+def children_sync(task_id: str) -> Children:
+    """Return the first children of a task, the unfinished ones before the others."""
+    names = keys.current()
+    ids, count = client.run_all(
+        [store.slice_children(names, task_id, CHILDREN), store.count_children(names, task_id)]
+    )
+    return Children(tasks=summaries_sync(ids), count=count)
 
 
 def read_output_sync(task_id: str) -> Output:

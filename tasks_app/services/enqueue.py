@@ -9,11 +9,11 @@ from typing import Any
 
 from tasks_app import conf
 from tasks_app.definition import TaskDefinition
-from tasks_app.domain.codec import clean, dumps
+from tasks_app.domain.codec import clean, dumps, dumps_any
 from tasks_app.domain.context import current_task_id
 from tasks_app.domain.records import NewTask, Task, from_ms
 from tasks_app.domain.states import TaskState
-from tasks_app.errors import InvalidTask, NoWorker, PayloadTooLarge, TaskNotFound
+from tasks_app.errors import InvalidArguments, InvalidTask, NoWorker, PayloadTooLarge, TaskNotFound
 from tasks_app.services import inspect
 from tasks_app.store import client, keys, scripts
 from tasks_app.store.scripts import Call, EnqueueCode, Enqueued
@@ -86,7 +86,16 @@ async def enqueue_many(
 
 def send_sync(new: NewTask, ask: Ask | None = None) -> Task:
     """Do as `send`, from synchronous code."""
-    reply = client.run(_call(new, ask))
+    return _found(new, client.run(_call(new, ask)))
+
+
+def send_many_sync(new: Sequence[NewTask]) -> list[Task]:
+    """Write prepared tasks in one round trip; answer them, or those that stand for them."""
+    replies = client.run_all([_call(one, None) for one in new]) if new else []
+    return [_found(one, reply) for one, reply in zip(new, replies, strict=True)]
+
+
+def _found(new: NewTask, reply: Enqueued) -> Task:
     found = _record(new, reply) or inspect.find_sync(reply.id)
     if found is None:
         raise TaskNotFound
@@ -130,6 +139,7 @@ def prepare(
         max_deliveries=definition.max_deliveries or conf.max_deliveries(),
         parent_id="" if definition.detached else current_task_id.get(),
         restartable=ask.restartable,
+        backend=definition.backend,
         debounce=definition.debounce,
         max_wait=definition.max_wait,
         **_keys(definition, user_id, item_id),
@@ -158,9 +168,9 @@ def _keys(definition: TaskDefinition[..., Any], user_id: str, item_id: str) -> d
 
 def _payload(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
     try:
-        text = dumps({"args": list(args), "kwargs": dict(kwargs)})
+        text = dumps_any({"args": list(args), "kwargs": dict(kwargs)})
     except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidTask(f"The task's arguments are not JSON: {error}") from error
+        raise InvalidArguments(f"The task's arguments are not JSON: {error}") from error
     size, limit = len(text.encode()), conf.max_payload_bytes()
     if size > limit:
         raise PayloadTooLarge(
@@ -195,4 +205,5 @@ def _record(new: NewTask, reply: Enqueued) -> Task | None:
         retried_from=new.retried_from or None,
         parent_id=new.parent_id or None,
         path=new.path,
+        backend=new.backend,
     )

@@ -16,9 +16,10 @@ from tasks_app.store import client, keys, scripts
 from tasks_app.store.scripts import Snapshot
 from tasks_app.store.subscriptions import Inbox, subscriptions
 
-EVENT_ID = re.compile(r"\d{1,20}-\d{1,20}\Z")
+EVENT_ID = re.compile(r"([0-9]{1,20})-([0-9]{1,20})\Z")
+LARGEST_ID_PART = 2**64 - 1  # Redis refuses larger ones
 RECHECK_SECONDS = 10.0  # the net under a lost message; normally nothing waits for it
-PAGE = 500
+PAGE = 100  # events read at once, and held until a slow client has taken them
 
 
 async def follow(task_id: str, last_event_id: str | None = None) -> AsyncGenerator[Event]:
@@ -46,7 +47,7 @@ class _Reader:
     def __init__(self, task_id: str, last_event_id: str | None) -> None:
         self.task_id = task_id
         self.position: str = last_event_id or ""
-        if self.position and not EVENT_ID.match(self.position):
+        if self.position and not _is_event_id(self.position):
             self.position = "?"
         self.is_over = False
 
@@ -102,6 +103,11 @@ class _Reader:
                 "reason": task.reason,
             },
         )
+
+
+def _is_event_id(text: str) -> bool:
+    parts = EVENT_ID.match(text)
+    return parts is not None and all(int(part) <= LARGEST_ID_PART for part in parts.groups())
 
 
 def _order(event_id: str) -> tuple[int, int]:

@@ -6,6 +6,7 @@ import asyncio
 import math
 from typing import Any, Protocol
 
+from tasks_app.compat import TaskResult, TaskResultStatus
 from tasks_app.domain.context import current_wait
 from tasks_app.domain.records import Task
 from tasks_app.domain.states import TaskState
@@ -33,23 +34,37 @@ async def gather(
     that place with `return_exceptions`; TimeoutError after `timeout` seconds: the tasks go on;
     TaskNotFound, StoreUnavailable.
     """
-    ids = [task if isinstance(task, str) else task.id for task in tasks]
     on_wait = current_wait.get()
     if on_wait is not None:
         on_wait(True)
     try:
         async with asyncio.timeout(timeout), asyncio.TaskGroup() as group:
-            waiting = [group.create_task(wait_task(task_id, math.inf)) for task_id in ids]
+            waiting = [group.create_task(_end_of(task)) for task in tasks]
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None
     finally:
         if on_wait is not None:
             on_wait(False)
-    results = [_result(one.result()) for one in waiting]
+    results = [one.result() for one in waiting]
     for result in results:
         if isinstance(result, TaskFailed) and not return_exceptions:
             raise result
     return results
+
+
+async def _end_of(task: HasId | str) -> Any:
+    if isinstance(task, TaskResult) and task.is_finished:  # a finished task never changes
+        return _shown(task)
+    return _result(await wait_task(task if isinstance(task, str) else task.id, math.inf))
+
+
+def _shown(result: TaskResult[Any]) -> Any:
+    if result.status == TaskResultStatus.SUCCESSFUL:
+        return result.return_value
+    failure = TaskFailed(f"The task {result.id} ({result.task.name}) ended as failed.")
+    for error in result.errors:
+        failure.add_note(error.traceback.rstrip().rpartition("\n")[2])
+    return failure
 
 
 def _result(task: Task) -> Any:

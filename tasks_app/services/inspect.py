@@ -107,7 +107,7 @@ async def list_tasks(
     only = only or Filter()
     shown: list[Task] = []
     for _ in range(SCAN_LIMIT // BATCH):
-        rows = await client.arun(store.page(keys.current(), index, before, BATCH))
+        rows = await client.arun(_page(only, index, before))
         places = dict(rows)
         for task in await summaries(list(places)):
             if only.matches(task):
@@ -118,6 +118,13 @@ async def list_tasks(
             return Page(tasks=shown, next_cursor=None)
         before = rows[-1][1]
     return Page(tasks=shown, next_cursor=str(before))
+
+
+def _page(only: Filter, index: str | None, before: int | None) -> Call[list[tuple[str, int]]]:
+    # The failed ones of all users have an index: they may be few among millions.
+    if only.status == TaskState.FAILED and index is None:
+        return store.page_failed(keys.current(), before, BATCH)
+    return store.page(keys.current(), index, before, BATCH)
 
 
 async def unfinished_ids(viewer: Viewer | None = None, item_id: str | None = None) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.contrib.auth.models import User
 from django.db.models import Q
@@ -58,6 +58,12 @@ def revoke_token(token_or_prefix: str) -> int:
     for token in found:
         token.delete()
     return len(found)
+
+
+def delete_expired(before: datetime) -> int:
+    """Delete the tokens that expired before that moment; return how many."""
+    deleted, _ = ApiToken.objects.filter(expires_at__lt=before).delete()
+    return deleted
 
 
 def _new_token() -> str:

@@ -1,5 +1,7 @@
-"""The clients of Redis, one per event loop and one synchronous, both configured by CACHES.
+"""Executes calls: on the running loop's links, or synchronously over django-redis' connection.
 
+Both are configured by CACHES. The keys of the calls that are made together share a slot, so in a
+Cluster too they go to one node, in one round trip and in their order.
 Everything above the store sees `StoreUnavailable`, never redis-py's own errors.
 """
 
@@ -13,21 +15,22 @@ from weakref import WeakKeyDictionary
 
 from django_redis import get_redis_connection
 from redis import Redis as SyncRedis
+from redis import RedisCluster as SyncCluster
 from redis import asyncio as aioredis
-from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from tasks_app import conf
 from tasks_app.errors import StoreUnavailable
-from tasks_app.store.connection import cancellable
+from tasks_app.store import cluster, keys
+from tasks_app.store.links import Link, Links
+from tasks_app.store.nodes import is_elsewhere
 from tasks_app.store.scripts import Call, Script, engine_scripts
 
 T = TypeVar("T")
 
-_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, aioredis.Redis] = WeakKeyDictionary()
+_links: WeakKeyDictionary[asyncio.AbstractEventLoop, Links] = WeakKeyDictionary()
 
 
 @contextmanager
@@ -35,50 +38,39 @@ def translated() -> Iterator[None]:
     """Turn redis-py's errors into ours, with the cause kept for the operator's log."""
     try:
         yield
-    except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+    except (RedisConnectionError, RedisTimeoutError, RedisClusterException, OSError) as error:
         raise StoreUnavailable from error
     except RedisError as error:
         raise StoreUnavailable(f"Redis refused: {error}") from error
 
 
-def connect(**overrides: Any) -> aioredis.Redis:
-    """Return a new asynchronous client; every wait of it has a limit unless overridden."""
-    config = conf.redis_config()
-    # All scripts may be sent twice without harm, so a broken pooled connection is tried once more;
-    # a time-out is not, or a hanging Redis would cost the caller twice the limit.
-    retry = Retry(
-        ExponentialWithJitterBackoff(cap=0.2, base=0.02),
-        1,
-        supported_errors=(RedisConnectionError,),
-    )
-    options: dict[str, Any] = {
-        "decode_responses": True,
-        "encoding_errors": "replace",
-        "socket_connect_timeout": config.connect_timeout,
-        "socket_timeout": config.timeout,
-        "retry": retry,
-        "max_connections": 50,
-        "timeout": config.timeout,
-        **overrides,
-    }
-    pool = aioredis.BlockingConnectionPool.from_url(config.url, **options)
-    pool.connection_class = cancellable(pool.connection_class)
-    return aioredis.Redis.from_pool(pool)
+def links() -> Links:
+    """Return the running loop's links, made on first use and closed by `aclose`."""
+    loop = asyncio.get_running_loop()
+    if loop not in _links:
+        _links[loop] = Links(conf.redis_config())
+    return _links[loop]
 
 
 def client() -> aioredis.Redis:
-    """Return the running loop's client, made on first use and closed by `aclose`."""
-    loop = asyncio.get_running_loop()
-    if loop not in _clients:
-        _clients[loop] = connect()
-    return _clients[loop]
+    """Return the running loop's client of the only server; see `Links.only`."""
+    return links().only
 
 
 async def aclose() -> None:
-    """Close the running loop's client, if there is one."""
-    held = _clients.pop(asyncio.get_running_loop(), None)
+    """Close the running loop's links, if there are any."""
+    held = _links.pop(asyncio.get_running_loop(), None)
     if held is not None:
         await held.aclose()
+
+
+def _key(calls: Sequence[Call[Any]]) -> str:
+    """Return a key that says which server holds what the calls are about."""
+    for call in calls:
+        at = 0 if call.script is not None else 1
+        if len(call.args) > at:
+            return str(call.args[at])
+    return keys.current().prefix
 
 
 def _command(call: Call[Any]) -> tuple[Any, ...]:
@@ -149,29 +141,60 @@ async def arun_each(calls: Sequence[Call[Any]]) -> list[Any]:
 
 
 async def _replies(calls: Sequence[Call[Any]]) -> list[Any]:
-    # One limit for all of it: waiting for a connection, making it and the round trip may each
-    # take their own time, and a caller is promised an answer within 3 s.
-    async with asyncio.timeout(conf.redis_config().timeout + 0.3):
-        return await _round_trip(calls)
+    held, key = links(), _key(calls)
+    link: Link | None = None
+    try:
+        # One limit for all of it: looking up the server, waiting for a connection, making it and
+        # the round trip may each take their own time, and a caller is promised an answer in 3 s.
+        async with asyncio.timeout(conf.redis_config().timeout + 0.3):
+            for is_last in (False, True) if held.can_move else (True,):
+                link = await held.to(key)
+                try:
+                    return await _round_trip(link.redis, calls)
+                except RedisConnectionError:
+                    held.suspect(link)
+                    if is_last:
+                        raise
+    except (TimeoutError, RedisTimeoutError):
+        if link is not None:
+            held.suspect(link)
+        raise
+    raise AssertionError("the last try returns or raises")
 
 
-async def _round_trip(calls: Sequence[Call[Any]]) -> list[Any]:
-    replies = await _pipeline(calls)
+class _Elsewhere(RedisConnectionError):
+    """The server answered, but is not the one to ask; nothing of what it refused was done."""
+
+
+async def _round_trip(redis: aioredis.Redis, calls: Sequence[Call[Any]]) -> list[Any]:
+    replies = _here(await _pipeline(redis, calls))
     if again := _not_run(calls, replies):
         for script in _to_load(calls):
-            await client().script_load(script.source)
-        for index, reply in zip(again, await _pipeline([calls[i] for i in again]), strict=True):
+            await redis.script_load(script.source)
+        retried = _here(await _pipeline(redis, [calls[i] for i in again]))
+        for index, reply in zip(again, retried, strict=True):
             replies[index] = reply
     return replies
 
 
-async def _pipeline(calls: Sequence[Call[Any]]) -> list[Any]:
+def _here(replies: list[Any]) -> list[Any]:
+    """Return the replies of the right server; of another one none counts, not even those it gave.
+
+    What it did do is repeated with the rest: every call is safe to repeat.
+    """
+    for reply in replies:
+        if is_elsewhere(reply):
+            raise _Elsewhere from reply
+    return replies
+
+
+async def _pipeline(redis: aioredis.Redis, calls: Sequence[Call[Any]]) -> list[Any]:
     if len(calls) == 1:
         try:
-            return [await client().execute_command(*_command(calls[0]))]  # type: ignore[no-untyped-call] # redis-py
+            return [await redis.execute_command(*_command(calls[0]))]  # type: ignore[no-untyped-call] # redis-py
         except ResponseError as error:
             return [error]
-    async with client().pipeline(transaction=False) as pipe:
+    async with redis.pipeline(transaction=False) as pipe:
         for call in calls:
             pipe.execute_command(*_command(call))
         replies: list[Any] = await pipe.execute(raise_on_error=False)
@@ -186,16 +209,27 @@ def run(call: Call[T]) -> T:
 
 def run_all(calls: Sequence[Call[Any]]) -> list[Any]:
     """Execute calls in order in one round trip, synchronously."""
-    connection: SyncRedis = get_redis_connection("default")
     with translated():
-        replies = _sync_pipeline(connection, calls)
-        if again := _not_run(calls, replies):
-            for script in _to_load(calls):
-                connection.script_load(script.source)
-            retried = _sync_pipeline(connection, [calls[i] for i in again])
-            for index, reply in zip(again, retried, strict=True):
-                replies[index] = reply
+        connection: SyncRedis | SyncCluster = get_redis_connection("default")
+        try:
+            replies = _sync_round_trip(connection, calls)
+        except RedisConnectionError:
+            if not cluster.look_again(connection):
+                raise
+            replies = _sync_round_trip(connection, calls)
         return _results(calls, replies)
+
+
+def _sync_round_trip(connection: SyncRedis | SyncCluster, calls: Sequence[Call[Any]]) -> list[Any]:
+    redis = cluster.node_of(connection, _key(calls))
+    replies = _here(_sync_pipeline(redis, calls))
+    if again := _not_run(calls, replies):
+        for script in _to_load(calls):
+            redis.script_load(script.source)
+        retried = _here(_sync_pipeline(redis, [calls[i] for i in again]))
+        for index, reply in zip(again, retried, strict=True):
+            replies[index] = reply
+    return replies
 
 
 def _sync_pipeline(connection: SyncRedis, calls: Sequence[Call[Any]]) -> list[Any]:

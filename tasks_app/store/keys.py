@@ -18,7 +18,7 @@ NAMES = {
     "commands": "tasks:commands",  # channel: {"action": "stop", "task_id": …}
     # records, removed by prune when their retention has passed
     "task": "task:",  # hash + task id: the record
-    "output": "output:",  # stream + task id: events, bounded
+    "output": "output:",  # stream + task id: events, bounded; the first ones are in the record
     "text": "text:",  # string + task id: the whole text of the current attempt
     # indexes
     "all": "all",  # sorted set: task id by sequence number; every task that is kept
@@ -44,6 +44,7 @@ NAMES = {
     "sequence": "sequence",  # counter: order of enqueueing
     "lock": "lock:",  # string + name: its owner's token, expires; also the channel of its release
     "fences": "fences",  # counter: fencing numbers of all locks
+    "periodic": "periodic",  # hash: periodic job -> its figures; periodic_forget removes old ones
     # channels: hints and numbered deltas, never the only copy of anything
     "events": "events:",  # channel + task id: one message per event, with its predecessor's id
     "changes": "changes:",  # channel + user id: {"task_id": …} when that user's task changed
@@ -85,3 +86,11 @@ def current() -> Keys:
     """Return the names under the configured prefix."""
     config = conf.redis_config()
     return Keys.of(config.prefix, cluster=config.cluster)
+
+
+def cache_key(key: str, key_prefix: str, version: int) -> str:
+    """Name an entry of Django's cache in Cluster mode: in the engine's slot, so that they share it.
+
+    CACHES names this function (KEY_FUNCTION).
+    """
+    return f"{Keys.of(key_prefix, cluster=True).prefix}{version}:{key}"

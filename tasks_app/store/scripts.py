@@ -70,6 +70,14 @@ class SettleCode(IntEnum):
     OUTPUT_MISSING = 2
 
 
+class PurgeCode(IntEnum):
+    """What became of a task that was to be removed."""
+
+    MISSING = 0
+    REMOVED = 1
+    UNFINISHED = 2
+
+
 class EnqueueCode(IntEnum):
     """What became of an enqueue."""
 
@@ -119,7 +127,9 @@ class Batch:
 
 SCRIPTS = (
     "enqueue", "claim", "emit", "settle", "stop", "renew", "reap", "read", "prune",
+    "purge", "stats", "register",
     "lock_acquire", "lock_renew", "lock_release", "mapping_replace",
+    "periodic_tick", "periodic_end", "periodic_forget", "clock",
 )  # fmt: skip
 
 
@@ -171,6 +181,8 @@ def _fields(task: NewTask) -> dict[str, str | int | float]:
         fields["timeout"] = task.timeout
     if not task.restartable:
         fields["restartable"] = 0
+    if task.backend != "default":
+        fields["backend"] = task.backend
     if any(keys.values()):
         fields["extra"] = 1
     return fields
@@ -206,6 +218,9 @@ def _claimed(row: Sequence[str]) -> Claimed:
         item_id=row[7],
         user_id=row[8],
         timeout=float(row[9]) if row[9] else None,
+        backend=row[10] or "default",
+        created=int(row[11] or 0),
+        past=row[12],
     )
 
 
@@ -244,20 +259,35 @@ def emit(prefix: str, *, task_id: str, token: str, flush: Flush) -> Call[bool]:
     return Call(bool, (prefix, *head, *pairs), script("emit"))
 
 
-def settle(
-    prefix: str,
-    *,
-    task_id: str,
-    token: str,
-    outcome: str,
-    result: str = "",
-    error: str = "",
-    delay: float = 0.0,
-    flushed: int = 0,
-) -> Call[SettleCode]:
-    """Build the call that ends an attempt once its flush number `flushed` has been written."""
-    args = (task_id, token, outcome, result, error, _ms(delay), flushed)
-    return Call(lambda r: SettleCode(int(r)), (prefix, *args), script("settle"))
+class Settlement(NamedTuple):
+    """The end of an attempt: what the settle script is told; `delay` in seconds, before a retry.
+
+    `fault` is what only operators see of a failure (JSON). Nothing is settled before the attempt's
+    flush number `flushed` has been written.
+    """
+
+    task_id: str
+    token: str
+    outcome: str
+    result: str = ""
+    error: str = ""
+    delay: float = 0.0
+    flushed: int = 0
+    fault: str = ""
+
+
+def settle_all(prefix: str, settlements: Sequence[Settlement]) -> Call[list[SettleCode]]:
+    """Build the call that ends attempts; one code for each, in their order."""
+    args = [part for one in settlements for part in one._replace(delay=_ms(one.delay))]
+    return Call(
+        lambda reply: [SettleCode(int(code)) for code in reply], (prefix, *args), script("settle")
+    )
+
+
+def settle(prefix: str, **fields: Any) -> Call[SettleCode]:
+    """Build the call that ends one attempt; `fields` are a Settlement's."""
+    call = settle_all(prefix, [Settlement(**fields)])
+    return Call(lambda reply: call.parse(reply)[0], call.args, call.script)
 
 
 def stop(prefix: str, *, task_id: str, by: str, reason: str) -> Call[StopCode]:
@@ -266,13 +296,21 @@ def stop(prefix: str, *, task_id: str, by: str, reason: str) -> Call[StopCode]:
 
 
 def renew(
-    prefix: str, *, instance: str, lease: float, leases: Sequence[tuple[str, str]]
+    prefix: str,
+    *,
+    instance: str,
+    lease: float,
+    leases: Sequence[tuple[str, str]],
+    facts: str = "",
 ) -> Call[list[LeaseCode]]:
-    """Build the heartbeat of a worker; one code per lease, in their order."""
+    """Build a heartbeat; one code per lease, in their order.
+
+    `instance` "" is no worker's; `facts` is JSON about a worker, kept as long as it is heard of.
+    """
     pairs = [part for lease_pair in leases for part in lease_pair]
     return Call(
         lambda r: [LeaseCode(int(code)) for code in r],
-        (prefix, instance, _ms(lease), *pairs),
+        (prefix, instance, _ms(lease), facts, *pairs),
         script("renew"),
     )
 
@@ -289,6 +327,23 @@ def reap(prefix: str, *, lease: float, limit: int = 500) -> Call[list[tuple[str,
 def prune(prefix: str, *, retention: float, limit: int = 500) -> Call[int]:
     """Build the call that removes tasks finished more than `retention` seconds ago."""
     return Call(int, (prefix, _ms(retention), limit), script("prune"))
+
+
+def purge(prefix: str, *, task_ids: Sequence[str]) -> Call[list[PurgeCode]]:
+    """Build the call that removes those of the tasks that are finished; one code per id."""
+    return Call(
+        lambda r: [PurgeCode(int(code)) for code in r], (prefix, *task_ids), script("purge")
+    )
+
+
+def age(prefix: str, *, seconds: float) -> Call[int]:
+    """Build the call that makes every task older (tests only); answers how many there are."""
+    return Call(int, (prefix, _ms(seconds), ""), script("age"))
+
+
+def expire_leases(prefix: str) -> Call[int]:
+    """Build the call that ends every lease (tests only); answers how many there were."""
+    return Call(int, (prefix, 0, "1"), script("age"))
 
 
 def _batch(reply: list[Any]) -> Batch | None:

@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from tasks_app.domain.owned import end_owned
 from tasks_app.errors import StoreUnavailable
@@ -142,7 +142,7 @@ class Subscriptions:
         while True:
             try:
                 await self._read_until_broken()
-            except (RedisError, OSError, TimeoutError) as error:
+            except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
                 if self.connected:
                     log.warning("subscriptions_disconnected error=%s", type(error).__name__)
                     backoff = 0.02
@@ -159,18 +159,20 @@ class Subscriptions:
         # No retry below us: redis-py would mend the connection without a word, and nobody would
         # know that messages were missed.
         once = Retry(NoBackoff(), 0, supported_errors=())
-        redis = client.connect(socket_timeout=None, max_connections=2, retry=once)
-        pubsub = redis.pubsub(ignore_subscribe_messages=False)
+        # The process's own channel is always there, so that the connection has a subscription.
+        base, links = keys.current().name("commands"), client.links()
+        async with asyncio.timeout(CONFIRM_SECONDS):
+            link = await links.open(base, socket_timeout=None, max_connections=2, retry=once)
+        pubsub = link.redis.pubsub(ignore_subscribe_messages=False)
         try:
-            # The process's own channel is always there, so that the connection has a subscription.
-            base = keys.current().name("commands")
             async with self._lock, asyncio.timeout(CONFIRM_SECONDS):
                 wanted = set(self._listeners)
                 await pubsub.subscribe(base, *wanted)
                 self._pubsub, self._requested = pubsub, wanted
                 self._stale = wanted.difference(self._listeners)
             self.last_seen = time.monotonic()
-            while _is_connected(pubsub):
+            # After a failover the old server may live on, and nothing would be said there any more.
+            while _is_connected(pubsub) and links.serves(link):
                 message = await pubsub.get_message(timeout=SILENCE_SECONDS)
                 if message is None:
                     await self._silent(pubsub)
@@ -181,11 +183,12 @@ class Subscriptions:
                     await self._drop_stale(pubsub, base)
             raise ConnectionResetError
         finally:
+            links.suspect(link)
             self._pubsub = None
             for confirmed in self._confirmed.values():
                 confirmed.clear()
             async with self._lock:  # a subscribe that is under way may be connecting it again
-                await _close(pubsub, redis)
+                await _close(pubsub, link.redis)
 
     async def _silent(self, pubsub: Any) -> None:
         if time.monotonic() - self.last_seen > 2 * SILENCE_SECONDS:

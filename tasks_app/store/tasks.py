@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from tasks_app.domain.records import Task, from_ms
+from tasks_app.domain.records import Fault, Task, from_ms
 from tasks_app.domain.states import TaskState
 from tasks_app.store.keys import Keys
 from tasks_app.store.scripts import Call
 
 UNREADABLE = {"type": "DamagedRecord", "message": "The task's record in Redis cannot be read."}
+LONGEST_PAST = 4096  # bytes, as in the prelude's put_back
 LATEST_MS = 253_402_300_799_999  # the last moment of the year 9999
 
 
@@ -60,6 +61,25 @@ def _error(text: str | None) -> dict[str, str] | None:
     return {"type": str(error.get("type", "")), "message": str(error.get("message", ""))}
 
 
+def _fault(text: str | None) -> Fault | None:
+    fault = _json(text, None)
+    if not isinstance(fault, dict):
+        return None
+    return Fault(
+        attempt=_int(str(fault.get("attempt", ""))),
+        type=str(fault.get("type", "")),
+        class_path=str(fault.get("class", "")),
+        traceback=str(fault.get("traceback", "")),
+    )
+
+
+def workers_of(past: str, instance: str) -> tuple[str, ...]:
+    """Return who made the attempts: the earlier ones as the record keeps them, and this one's."""
+    # Bounded from the front: what was cut through there is no name.
+    names = past.split("\n")[len(past) == LONGEST_PAST : -1]
+    return (*names, instance) if instance else tuple(names)
+
+
 def decode(task_id: str, fields: Mapping[str, str]) -> Task | None:
     """Turn a record's fields into a Task, whatever they hold; None when there is no record."""
     if not fields.get("status"):
@@ -91,6 +111,9 @@ def decode(task_id: str, fields: Mapping[str, str]) -> Task | None:
         parent_id=fields.get("parent") or None,
         path=fields.get("path", ""),
         payload=payload if isinstance(payload, dict) else {},
+        backend=fields.get("backend") or "default",
+        workers=workers_of(fields.get("past", ""), fields.get("instance", "")),
+        fault=_fault(fields.get("fault")),
     )
 
 
@@ -136,8 +159,17 @@ def page(
     keys: Keys, user_id: str | None, before: int | None, limit: int
 ) -> Call[list[tuple[str, int]]]:
     """Build the call that reads ids with their sequence numbers, newest first, below `before`."""
+    return _page(keys.index(user_id), before, limit)
+
+
+def page_failed(keys: Keys, before: int | None, limit: int) -> Call[list[tuple[str, int]]]:
+    """Do as `page`, for all tasks that failed for good."""
+    return _page(keys.name("failed"), before, limit)
+
+
+def _page(index: str, before: int | None, limit: int) -> Call[list[tuple[str, int]]]:
     highest = "+inf" if before is None else f"({before}"
-    args = (keys.index(user_id), highest, "-inf", "WITHSCORES", "LIMIT", 0, limit)
+    args = (index, highest, "-inf", "WITHSCORES", "LIMIT", 0, limit)
     return Call(_pairs, ("ZREVRANGEBYSCORE", *args))
 
 
@@ -146,8 +178,37 @@ def slice_all(keys: Keys, offset: int, limit: int) -> Call[list[str]]:
     return Call(_texts, ("ZREVRANGE", keys.index(None), offset, offset + limit - 1))
 
 
+def slice_failed(keys: Keys, limit: int) -> Call[list[str]]:
+    """Build the call that reads the newest ids of those that failed for good."""
+    return Call(_texts, ("ZREVRANGE", keys.name("failed"), 0, limit - 1))
+
+
+def slice_finished(keys: Keys, until: int, offset: int, limit: int) -> Call[list[str]]:
+    """Build the call that reads ids of tasks that ended at `until` (ms) or before, oldest first."""
+    args = (keys.name("finished"), "-inf", until, "LIMIT", offset, limit)
+    return Call(_texts, ("ZRANGEBYSCORE", *args))
+
+
+def slice_children(keys: Keys, parent_id: str, limit: int) -> Call[list[str]]:
+    """Build the call that reads ids of a task's children, the unfinished ones first."""
+    return Call(_texts, ("ZRANGE", keys.name("children", parent_id), 0, limit - 1), None, list)
+
+
+def count_children(keys: Keys, parent_id: str) -> Call[int]:
+    return Call(int, ("ZCARD", keys.name("children", parent_id)), None, int)
+
+
 def count_all(keys: Keys) -> Call[int]:
     return Call(int, ("ZCARD", keys.index(None)))
+
+
+def count_failed(keys: Keys) -> Call[int]:
+    return Call(int, ("ZCARD", keys.name("failed")))
+
+
+def status(keys: Keys, task_id: str) -> Call[str]:
+    """Build the call that reads a task's state alone; empty when there is no task."""
+    return Call(lambda text: text or "", ("HGET", keys.task(task_id), "status"), None, str)
 
 
 class Traits(NamedTuple):
@@ -234,5 +295,14 @@ def _pairs(rows: list[Any]) -> list[tuple[str, int]]:
     return [(str(name), int(float(score))) for name, score in rows]
 
 
-def forget_worker(keys: Keys, instance: str) -> Call[int]:
-    return Call(int, ("ZREM", keys.name("workers"), instance))
+def worker_facts(keys: Keys) -> Call[dict[str, str]]:
+    """Build the call that reads what the workers say about themselves (JSON), by instance."""
+    return Call(dict, ("HGETALL", keys.name("worker_facts")))
+
+
+def forget_worker(keys: Keys, instance: str) -> list[Call[int]]:
+    """Build the calls by which a worker leaves."""
+    return [
+        Call(int, ("HDEL", keys.name("worker_facts"), instance)),
+        Call(int, ("ZREM", keys.name("workers"), instance)),
+    ]

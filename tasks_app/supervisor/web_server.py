@@ -17,8 +17,10 @@ log = logging.getLogger(__name__)
 
 FRAME_OVERHEAD_BYTES = 64 * 1024
 CLOSE_SECONDS = 3.0  # for requests and sockets to end when the server stops
+LAST_WORDS_SECONDS = 0.5  # for what ends by itself then to be sent, before the rest is cancelled
 
 Application = Callable[..., Coroutine[Any, Any, None]]
+Drain = Callable[[], Coroutine[Any, Any, None]]
 
 
 class AccessLog(AccessLogGenerator):  # type: ignore[misc] # daphne is untyped
@@ -59,8 +61,9 @@ class Lifespan:
 class WebServer(Server):  # type: ignore[misc] # daphne is untyped
     """daphne that stops listening first, then ends what runs within a deadline."""
 
-    def __init__(self, application: Application, **options: Any) -> None:
+    def __init__(self, application: Application, drain: Drain | None, **options: Any) -> None:
         super().__init__(application, **options)
+        self._drain = drain
         self.failed = False
         self._ports: list[Any] = []
         self._lifespan = Lifespan(application)
@@ -91,19 +94,35 @@ class WebServer(Server):  # type: ignore[misc] # daphne is untyped
             if "application_instance" in details
         ]
         running = [application for application in applications if not application.done()]
+        if self._drain is not None and running:
+            await self._drained(self._drain, running)
         for application in running:
             application.cancel()
         if running:
             await asyncio.wait(running, timeout=CLOSE_SECONDS)
         await self._lifespan.stop()
 
+    async def _drained(self, drain: Drain, running: list[asyncio.Future[None]]) -> None:
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await drain()
+        except Exception:  # whatever it was: the server ends all the same
+            log.exception("drain_failed")
+        await asyncio.wait(running, timeout=LAST_WORDS_SECONDS)
 
-def build_server(application: Application, *, host: str, port: int, output: TextIO) -> WebServer:
-    """Return the server for this project's limits; `run` blocks until SIGINT or SIGTERM."""
+
+def build_server(
+    application: Application, *, host: str, port: int, output: TextIO, drain: Drain | None = None
+) -> WebServer:
+    """Return the server for this project's limits; `run` blocks until SIGINT or SIGTERM.
+
+    At the end `drain` is awaited before the requests that are left are cancelled.
+    """
     largest = settings.DOCUMENT_MAX_BYTES + FRAME_OVERHEAD_BYTES
     behind_proxy = settings.BEHIND_PROXY
     return WebServer(
         application,
+        drain,
         endpoints=build_endpoint_description_strings(host=host, port=port),
         action_logger=AccessLog(output),
         # None: an answer may stream for as long as its task runs. What a client is slow to send

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -32,37 +34,33 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What the worker writes at the end of an attempt; `delay` in seconds, before a retry."""
+    """What the worker writes at the end of an attempt; `delay` in seconds, before a retry.
+
+    `fault` is what operators see of a failure besides `error` (JSON); `error_raised` the exception.
+    """
 
     ending: Ending
     result: str = ""
     error: str = ""
     delay: float = 0.0
+    fault: str = ""
+    error_raised: BaseException | None = None
 
 
-@dataclass(eq=False)
-class Attempt:
-    """A claimed task while this worker holds it."""
+@dataclass(eq=False, kw_only=True)
+class Held(ABC):
+    """What this process runs under a lease: a worker's attempt, or a coroutine of its own."""
 
-    claimed: Claimed
-    output: Output
-    on_wait: Callable[[bool], None]  # it waits for other tasks, or goes on
-    task: asyncio.Task[Outcome] | None = None
+    task: asyncio.Task[Any] | None = None
     purpose: Purpose | None = None
     outcome: Outcome | None = None
     settled: bool = False
-    interrupted: bool = False  # a thread was asked to return, by whatever: it cannot be cancelled
-    held_until: float = 0.0  # monotonic: Redis refused its last write, so the next one waits
     give_up: asyncio.TimerHandle | None = field(default=None, repr=False)
-    overdue: asyncio.TimerHandle | None = field(default=None, repr=False)
 
-    def due_in(self, now: float) -> float:
-        """Return the seconds until something about it may be written; infinity for nothing."""
-        if self.outcome is not None and (self.purpose is Purpose.LOST or not self.settled):
-            due = 0.0
-        else:
-            due = self.output.due_in(now)
-        return max(due, self.held_until - now)
+    @property
+    @abstractmethod
+    def lease(self) -> tuple[str, str]:
+        """Return the task's id and the lease's token."""
 
     def cancel(self, purpose: Purpose) -> None:
         """Cancel the function once for each purpose; a stop outranks a release."""
@@ -71,6 +69,29 @@ class Attempt:
         self.purpose = purpose
         if self.task is not None:
             self.task.cancel()
+
+
+@dataclass(eq=False, kw_only=True)
+class Attempt(Held):
+    """A claimed task while this worker holds it."""
+
+    claimed: Claimed
+    output: Output
+    on_wait: Callable[[bool], None]  # it waits for other tasks, or goes on
+    interrupted: bool = False  # a thread was asked to return, by whatever: it cannot be cancelled
+    started_ms: int = field(default_factory=lambda: int(time.time() * 1000))
+    # Whether synchronous code runs in threads of the worker, with their own database connections.
+    in_worker: bool = True
+    is_refused: bool = False  # Redis refused a write of it, or of those written with it
+    is_taken: bool = False  # Redis has taken its outcome
+    overdue: asyncio.TimerHandle | None = field(default=None, repr=False)
+
+    @property
+    def lease(self) -> tuple[str, str]:
+        return self.claimed.id, self.claimed.token
+
+    def interrupt(self) -> None:
+        self.interrupted = True
 
     def cancel_later(self, delay: float, call: Callable[[Attempt], Any]) -> None:
         self.give_up = asyncio.get_running_loop().call_later(delay, call, self)

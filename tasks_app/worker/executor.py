@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import json
 import logging
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
+from functools import partial
 from inspect import iscoroutinefunction
 from typing import Any
 
-from django.db import close_old_connections
-
 from tasks_app.conf import MAX_OUTPUT_BYTES
 from tasks_app.definition import TaskDefinition, resolve
-from tasks_app.domain import retry
-from tasks_app.domain.codec import dumps
+from tasks_app.domain import retry, traces
+from tasks_app.domain.codec import dumps, dumps_any
 from tasks_app.domain.context import current_task_id, current_wait
-from tasks_app.errors import InvalidTask
+from tasks_app.errors import InvalidResult, InvalidTask
+from tasks_app.worker.announce import announce_start
 from tasks_app.worker.attempt import Attempt, Ending, Outcome, Purpose
-from tasks_app.worker.context import TaskContext
+from tasks_app.worker.context import WorkerContext
+from tasks_app.worker.threads import in_thread
 
 log = logging.getLogger(__name__)
 
 
-async def execute(attempt: Attempt, threads: ThreadPoolExecutor) -> Outcome:
+async def execute(attempt: Attempt, threads: Executor) -> Outcome:
     """Run the attempt's function to its end and say how it ended.
 
     Whatever the function raises becomes an outcome. A cancellation that nobody asked for (the
@@ -36,11 +35,12 @@ async def execute(attempt: Attempt, threads: ThreadPoolExecutor) -> Outcome:
     current_wait.set(attempt.on_wait)
     try:
         definition = await resolve(attempt.claimed.path)
+        await announce_start(attempt, definition)
         result = await _within_timeout(attempt, definition, threads)
-        return _succeeded(result)
+        return _succeeded(attempt, result)
     except asyncio.CancelledError:
         if attempt.purpose is None:
-            return failed({"type": "CancelledError", "message": "The task cancelled itself."})
+            return failed(attempt, asyncio.CancelledError("The task cancelled itself."))
         return cancelled(attempt)
     # User code may raise anything, even SystemExit, which would end the loop, or GeneratorExit;
     # the worker goes on. (A real Ctrl-C comes by the loop's signal handler.)
@@ -55,18 +55,26 @@ def cancelled(attempt: Attempt) -> Outcome:
 
 
 async def _within_timeout(
-    attempt: Attempt, definition: TaskDefinition[..., Any], threads: ThreadPoolExecutor
+    attempt: Attempt, definition: TaskDefinition[..., Any], threads: Executor
 ) -> Any:
     payload = _arguments(attempt.claimed.payload)
-    args = [TaskContext(attempt), *payload[0]] if definition.takes_context else payload[0]
+    args = (
+        [WorkerContext(attempt, definition), *payload[0]]
+        if definition.takes_context
+        else payload[0]
+    )
+    if iscoroutinefunction(definition.func):
+        work = definition.func(*args, **payload[1])
+    else:
+        call = partial(definition.func, *args, **payload[1])
+        work = in_thread(threads, call, attempt.interrupt, own_connections=attempt.in_worker)
     limit = attempt.claimed.timeout
+    if limit is None:
+        return await work
     scope = asyncio.timeout(limit)
     try:
         async with scope:
-            if iscoroutinefunction(definition.func):
-                result = await definition.func(*args, **payload[1])
-            else:
-                result = await _in_thread(attempt, threads, definition.func, args, payload[1])
+            result = await work
         if not scope.expired():  # else it swallowed its cancellation
             return result
     except TimeoutError as error:
@@ -88,60 +96,41 @@ def _arguments(payload: str) -> tuple[list[Any], dict[str, Any]]:
         raise InvalidTask("The task's arguments in Redis are damaged.") from error
 
 
-async def _in_thread(
-    attempt: Attempt,
-    threads: ThreadPoolExecutor,
-    func: Callable[..., Any],
-    args: list[Any],
-    kwargs: dict[str, Any],
-) -> Any:
-    """Run a synchronous function in the pool; a cancellation waits until its thread returns.
-
-    A thread cannot be killed: it looks at `context.cancelled`. Until it returns it keeps its slot,
-    so that the same task never runs twice at once in this process. One that still waits for a
-    thread never starts.
-    """
-    context = contextvars.copy_context()
-    job = threads.submit(context.run, _with_fresh_database, func, args, kwargs)
-    future = asyncio.wrap_future(job)
-    interrupted: asyncio.CancelledError | None = None
-    while not future.done():
-        try:
-            await asyncio.wait({future})
-        except asyncio.CancelledError as error:
-            interrupted, attempt.interrupted = error, True
-            if job.cancel():
-                raise
-    if interrupted is not None:
-        future.exception()  # looked at, so that asyncio does not report it as forgotten
-        raise interrupted
-    return future.result()
-
-
-def _with_fresh_database(func: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
-    close_old_connections()
+def _succeeded(attempt: Attempt, result: Any) -> Outcome:
     try:
-        return func(*args, **kwargs)
-    except StopIteration as error:  # no future can hold it: its waiter would wait for ever
-        raise RuntimeError("The task raised StopIteration.") from error
-    finally:
-        close_old_connections()
-
-
-def _succeeded(result: Any) -> Outcome:
-    try:
-        text = dumps(result)
-    except (TypeError, ValueError) as error:
-        return failed({"type": "InvalidResult", "message": f"The result is not JSON: {error}"})
-    if len(text.encode()) > MAX_OUTPUT_BYTES:
-        return failed(
-            {"type": "InvalidResult", "message": f"The result exceeds {MAX_OUTPUT_BYTES} bytes."}
-        )
+        text = dumps_any(result)
+    except (TypeError, ValueError, RecursionError) as error:
+        return _invalid(attempt, f"The result is not JSON: {error}")
+    if len(text) * 4 > MAX_OUTPUT_BYTES and len(text.encode()) > MAX_OUTPUT_BYTES:
+        return _invalid(attempt, f"The result exceeds {MAX_OUTPUT_BYTES} bytes.")
     return Outcome(ending=Ending.SUCCEEDED, result=text)
 
 
-def failed(error: dict[str, str]) -> Outcome:
-    return Outcome(ending=Ending.FAILED, error=dumps(error))
+def _invalid(attempt: Attempt, message: str) -> Outcome:
+    return failed(attempt, InvalidResult(message))
+
+
+def failed(attempt: Attempt, error: BaseException) -> Outcome:
+    """Return the outcome of an attempt that ends its task as failed, because of `error`."""
+    described = retry.describe(error)
+    return Outcome(
+        ending=Ending.FAILED,
+        error=dumps(described),
+        fault=_fault(attempt, described, error),
+        error_raised=error,
+    )
+
+
+def _fault(attempt: Attempt, described: dict[str, str], error: BaseException) -> str:
+    # The traceback's source lines come from files, as those of any log do; they are few and cached.
+    return dumps(
+        {
+            "attempt": attempt.claimed.attempt,
+            "type": described["type"],
+            "class": traces.class_path(type(error)),
+            "traceback": traces.traceback_text(error),
+        }
+    )
 
 
 def _after_error(
@@ -157,10 +146,16 @@ def _after_error(
                 "attempt_retried task_id=%s name=%s attempt=%s delay=%.2f error=%s",
                 claimed.id, claimed.name, claimed.attempt, delay, described["type"],
             )  # fmt: skip
-            return Outcome(ending=Ending.RETRY, error=dumps(described), delay=delay)
+            return Outcome(
+                ending=Ending.RETRY,
+                error=dumps(described),
+                fault=_fault(attempt, described, error),
+                delay=delay,
+                error_raised=error,
+            )
     log.warning(
         "attempt_failed task_id=%s name=%s attempt=%s error=%s",
         claimed.id, claimed.name, claimed.attempt, described["type"],
-        exc_info=not hasattr(error, "error_type"),
     )  # fmt: skip
-    return failed(described)
+    # The traceback is in the record, and in the log of Django's signal once the task has ended.
+    return failed(attempt, error)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
-from tasks_app.conf import FLUSH_SECONDS, MAX_OUTPUT_BYTES
+from tasks_app.conf import MAX_OUTPUT_BYTES
 from tasks_app.domain.codec import clean, dumps
 from tasks_app.errors import OutputOverflow
 from tasks_app.store.scripts import Flush
@@ -32,8 +30,6 @@ class Output:
         self._in_flight: Flush | None = None
         self._number = 0
         self._bytes = 0
-        self._last_flush = -math.inf
-        self._was_cut = False  # the flush in flight leaves something that need not wait
         self.closed = False
 
     def token(self, text: str) -> None:
@@ -72,12 +68,6 @@ class Output:
         if first:
             self._notify()
 
-    def due_in(self, now: float) -> float:
-        """Return the seconds until a flush may go out; infinity when there is nothing to write."""
-        if self.closed or not (self._parts or self._progress or self._in_flight):
-            return math.inf
-        return max(0.0, self._last_flush + FLUSH_SECONDS - now)
-
     def take(self) -> Flush | None:
         """Return the flush to write now: the unacknowledged one first; None when there is none."""
         if self.closed:
@@ -85,8 +75,8 @@ class Output:
         if self._in_flight is None:
             with self._lock:
                 parts, self._parts = _cut(self._parts)
-                self._was_cut, progress = bool(self._parts), None
-                if not self._was_cut:
+                progress = None
+                if not self._parts:
                     progress, self._progress = self._progress, None
             if not parts and progress is None:
                 return None
@@ -95,13 +85,17 @@ class Output:
         return self._in_flight
 
     @property
+    def in_flight(self) -> int:
+        """The number of the flush that has no answer yet; 0 when there is none."""
+        return 0 if self._in_flight is None else self._in_flight.number
+
+    @property
     def has_more(self) -> bool:
         """Whether something would be left to write after the flush in flight."""
         return not self.closed and bool(self._parts or self._progress)
 
     def acknowledged(self) -> None:
         self._in_flight = None
-        self._last_flush = -math.inf if self._was_cut else time.monotonic()
 
 
 def _cut(parts: list[tuple[str, str]]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:

@@ -30,8 +30,12 @@ def task_list(page: Page) -> Locator:
 
 
 def start(page: Page, order: str) -> None:
+    """Start a task; return when the output is its own, not that of the task shown before."""
     prompt(page).fill(order)
-    start_button(page).click()
+    with page.expect_response(lambda response: response.url.endswith("/completions")) as waiting:
+        start_button(page).click()
+    if waiting.value.ok:
+        expect(page).to_have_url(re.compile(waiting.value.json()["id"]))
 
 
 def stop(page: Page) -> None:

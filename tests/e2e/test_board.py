@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from tests.e2e import actions
 from tests.e2e.conftest import OpenPage, expect_live, sign_in
@@ -47,6 +47,19 @@ def test_tokens_arrive_while_the_task_runs_and_the_end_is_shown(board: OpenPage)
     actions.expect_state(page, "succeeded")
     actions.expect_words(page, 150)
     expect(actions.stop_button(page)).to_be_disabled()
+
+
+@pytest.mark.parametrize("broken", ["%", "%E4", ""])
+def test_an_address_that_cannot_be_read_leaves_the_board_usable(
+    board: OpenPage, broken: str
+) -> None:
+    page = board()
+    page.goto(f"/#task={broken}")
+    page.reload()
+
+    expect_live(page)
+    actions.start(page, SHORT)
+    actions.expect_words(page, 10)
 
 
 def test_a_title_is_shown_as_a_title(board: OpenPage) -> None:
@@ -176,6 +189,25 @@ def test_the_list_does_not_move_under_the_pointer(board: OpenPage) -> None:
     page.mouse.move(0, 0)
     expect(rows.first).to_contain_text("running")
     actions.stop(other)
+
+
+def test_a_prompt_written_before_the_script_is_there_is_not_lost(
+    open_context: Callable[..., BrowserContext],
+) -> None:
+    page = open_context().new_page()
+    sign_in(page)
+    expect_live(page)
+    held: list[Route] = []
+    page.route("**/board.js", lambda route: held.append(route))  # noqa: PLW0108 Playwright marks it
+    page.goto("/", wait_until="commit")
+    actions.prompt(page).fill(SHORT)
+    expect(actions.start_button(page)).to_be_disabled()
+    eventually_sync(lambda: page.evaluate("1") and held)  # asking the page lets events come in
+    held[0].continue_()
+
+    actions.start_button(page).click()
+
+    actions.expect_state(page, "succeeded")
 
 
 def test_an_empty_prompt_is_refused_with_a_sentence(board: OpenPage) -> None:

@@ -152,12 +152,13 @@ async def test_an_unknown_event_id_is_answered_by_a_snapshot(
     task_id = await enqueue(mine, sample_tasks.talk, ["a", "b"])
     await reaches(task_id, "succeeded")
     async with dial(server.url, mine.bearer) as client:
-        data = {"task_id": task_id, "last_event_id": "nonsense"}
-        await client.ask("task:subscribe", data)
-        events = await events_until_end(client, task_id)
-    assert events[0]["type"] == "snapshot"
-    assert events[0]["data"]["text"] == "ab"
-    assert text_of(events) == ""
+        for unknown in ("nonsense", "99999999999999999999-0", "\u0661-\u0660", "1" * 65):
+            data = {"task_id": task_id, "last_event_id": unknown}
+            await client.ask("task:subscribe", data)
+            events = await events_until_end(client, task_id)
+            assert events[0]["type"] == "snapshot"
+            assert events[0]["data"]["text"] == "ab"
+            assert text_of(events) == ""
 
 
 async def test_two_sockets_and_two_tasks_do_not_disturb_each_other(

@@ -7,13 +7,16 @@ from datetime import timedelta
 import pytest
 from asgiref.sync import sync_to_async
 from django.utils import timezone
-from django_tasks.base import Task as DjangoTask
-from django_tasks.base import TaskResultStatus
-from django_tasks.exceptions import TaskResultDoesNotExist, TaskResultMismatch
 
 from tasks_app import api
+from tasks_app.compat import (
+    DjangoTask,
+    TaskResultDoesNotExist,
+    TaskResultMismatch,
+    TaskResultStatus,
+)
 from tasks_app.domain.states import TaskState
-from tasks_app.errors import InvalidTask
+from tasks_app.errors import InvalidTask, TaskCanceled
 from tasks_app.worker.worker import Worker
 from tests import sample_tasks
 
@@ -45,7 +48,10 @@ async def test_failed_and_canceled_tasks_say_why(worker: Worker) -> None:
     await api.wait_task(failed.id, 10)
     await failed.arefresh()
     assert failed.status is TaskResultStatus.FAILED
-    assert [error.traceback for error in failed.errors] == ["the reason"]
+    [error] = failed.errors
+    assert error.exception_class is ValueError
+    assert error.traceback.endswith("ValueError: the reason\n")
+    assert "sample_tasks.py" in error.traceback
     waiting = await sample_tasks.add.using(run_after=timezone.now() + timedelta(hours=1)).aenqueue(
         1, 2
     )
@@ -53,7 +59,9 @@ async def test_failed_and_canceled_tasks_say_why(worker: Worker) -> None:
     await api.stop_task(waiting.id, by="alice")
     await waiting.arefresh()
     assert waiting.status is TaskResultStatus.FAILED
-    assert [error.exception_class.__name__ for error in waiting.errors] == ["CancelledError"]
+    [error] = waiting.errors
+    assert error.exception_class is TaskCanceled
+    assert error.traceback == "Stopped by alice (user).\n"
 
 
 async def test_a_task_made_by_django_itself_runs_too(worker: Worker) -> None:

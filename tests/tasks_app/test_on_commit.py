@@ -7,10 +7,9 @@ import asyncio
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.db import transaction
-from django_tasks.base import TaskResultStatus
-from django_tasks.signals import task_enqueued
 
 from tasks_app import api
+from tasks_app.compat import TaskResultStatus, task_enqueued
 from tasks_app.errors import InvalidTask
 from tests import sample_tasks
 

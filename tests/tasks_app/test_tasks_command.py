@@ -35,21 +35,22 @@ MANAGE = Path(__file__).resolve().parents[2] / "manage.py"
 class Printed(Exception):
     """A failed command's sentence, with what it had printed."""
 
-    def __init__(self, sentence: str, out: str, code: int) -> None:
+    def __init__(self, sentence: str, out: str, code: int, err: str = "") -> None:
         super().__init__(sentence)
         self.out = out
+        self.err = err
         self.code = code
 
 
 async def tasks(*words: str) -> str:
     """Run the command in a thread, beside the worker on this loop; return standard output."""
-    out = io.StringIO()
+    out, err = io.StringIO(), io.StringIO()
 
     def run() -> None:
         try:
-            call_command("tasks", *words, stdout=out, stderr=io.StringIO())
+            call_command("tasks", *words, stdout=out, stderr=err)
         except CommandError as error:
-            raise Printed(str(error), out.getvalue(), error.returncode) from error
+            raise Printed(str(error), out.getvalue(), error.returncode, err.getvalue()) from error
 
     await sync_to_async(run)()
     return out.getvalue()
@@ -140,6 +141,14 @@ async def test_show_tells_why_a_task_failed_near_the_top(worker: Worker) -> None
     task = await ended(sample_tasks.fail)
     shown = (await tasks("show", task.id)).splitlines()
     assert shown[2].split(maxsplit=1) == ["error", "the reason (ValueError)"]
+
+
+async def test_half_a_surrogate_pair_is_printed_as_what_can_be(engine: None) -> None:
+    task = await enqueue(sample_tasks.talk, ["an \ud83d argument"])
+    (await tasks("show", task.id)).encode()
+    shown = await tasks("show", task.id, "--json")
+    shown.encode()
+    assert json.loads(shown)["arguments"]["args"] == [["an \ud83d argument"]]
 
 
 async def test_show_as_json(worker: Worker) -> None:
@@ -253,6 +262,111 @@ async def test_tail_fails_with_the_task_after_its_output(worker: Worker) -> None
     assert failed.value.out == "waiting"
 
 
+# --- retry --------------------------------------------------------------------------------------
+
+
+async def test_retry_names_the_new_task(worker: Worker) -> None:
+    task = await ended(sample_tasks.fail)
+    shown = await tasks("retry", task.id)
+    [new] = [one for one in (await api.list_tasks()).tasks if one.retried_from == task.id]
+    assert shown == f"The task {task.id} is retried as {new.id}.\n"
+
+
+async def test_retry_does_what_it_can_and_fails_for_the_rest(worker: Worker) -> None:
+    good, done = await ended(sample_tasks.fail), await ended(sample_tasks.add, 1, 2)
+    with pytest.raises(Printed, match=r"2 of 3 tasks could not be retried\.") as failed:
+        await tasks("retry", done.id, good.id, "nope", good.id)
+    assert failed.value.code == 1
+    assert failed.value.out.startswith(f"The task {good.id} is retried as ")
+    assert f"The task {done.id} is not retried: The task is succeeded" in failed.value.err
+    assert "There is no task 'nope'." in failed.value.err
+
+
+async def test_retry_as_json(worker: Worker) -> None:
+    task = await ended(sample_tasks.fail)
+    shown = json.loads(await tasks("retry", task.id, "--json"))
+    assert [new["retried_from"] for new in shown["tasks"]] == [task.id]
+    assert shown["errors"] == {}
+
+
+async def test_retry_all_failed_leaves_out_what_was_retried_before(worker: Worker) -> None:
+    ids = [(await ended(sample_tasks.fail)).id for _ in range(3)]
+    await tasks("retry", ids[0])
+    await eventually(_nothing_waits)
+    # The retry of the first failed as well.
+    assert await tasks("retry", "--all-failed", "--limit", "1") == "1 failed task retried.\n"
+    await eventually(_nothing_waits)
+    shown = json.loads(await tasks("retry", "--all-failed", "--name", "fail", "--json"))
+    assert {*ids[1:]} <= {new["retried_from"] for new in shown["tasks"]}
+    assert shown["retried_before"] >= 2
+    assert await tasks("retry", "--all-failed", "--name", "other") == "0 failed tasks retried.\n"
+
+
+async def _nothing_waits() -> bool:
+    return not await api.unfinished_ids()
+
+
+# --- purge --------------------------------------------------------------------------------------
+
+
+async def test_purge_removes_by_id_and_never_what_is_unfinished(engine: None) -> None:
+    done, waits = await enqueue(sample_tasks.add, 1, 2), await enqueue(sample_tasks.add, 1, 2)
+    await api.stop_task(done.id, by="ada")
+    with pytest.raises(Printed, match=r"2 of 3 tasks could not be removed\.") as failed:
+        await tasks("purge", waits.id, done.id, "nope")
+    assert failed.value.out == "1 task removed.\n"
+    assert f"The task {waits.id} has not finished: stop it first." in failed.value.err
+    assert [task.id for task in (await api.list_tasks()).tasks] == [waits.id]
+
+
+async def test_purge_removes_by_state_and_age(worker: Worker) -> None:
+    good, bad = await ended(sample_tasks.add, 1, 2), await ended(sample_tasks.fail)
+    assert await tasks("purge", "--older-than", "3600") == "0 tasks removed.\n"
+    shown = json.loads(await tasks("purge", "--status", "failed", "--status", "lost", "--json"))
+    assert shown == {"removed": [bad.id], "not_found": [], "unfinished": []}
+    assert [task.id for task in (await api.list_tasks()).tasks] == [good.id]
+    assert await tasks("purge", "--older-than", "0") == "1 task removed.\n"
+
+
+# --- stats --------------------------------------------------------------------------------------
+
+
+async def test_stats_show_queues_counts_and_workers(worker: Worker) -> None:
+    await ended(sample_tasks.fail)
+    await running(sample_tasks.wait_for_stop)
+    await enqueue(sample_tasks.add.using(queue_name="slow"), 1, 2)
+
+    async def shows() -> str:
+        shown = await tasks("stats")
+        assert "1 of 100" in shown
+        return shown
+
+    shown = (await eventually(shows)).splitlines()
+    assert shown[0].split() == ["QUEUE", "WAITING", "OLDEST"]
+    assert shown[1].split()[:2] == ["slow", "1"]
+    facts = dict(line.split(maxsplit=1) for line in shown if line.startswith(("run", "fai")))
+    assert facts == {"running": "1", "failed": "1 kept"}
+    assert any(line.startswith("finished") and "over 60 minutes" in line for line in shown)
+    assert shown[-1].startswith(worker.instance)
+
+
+async def test_stats_of_an_empty_engine(engine: None) -> None:
+    shown = await tasks("stats")
+    assert shown.startswith("No task is waiting in a queue.\n")
+    assert shown.endswith("No worker is alive.\n")
+
+
+async def test_stats_as_json(worker: Worker) -> None:
+    await enqueue(sample_tasks.add.using(queue_name="slow"), 1, 2)
+    shown = json.loads(await tasks("stats", "--json"))
+    assert [(queue["name"], queue["waiting"]) for queue in shown["queues"]] == [("slow", 1)]
+    assert set(shown) == {
+        "queues", "scheduled", "held", "running", "canceling", "failed", "finished_per_minute",
+        "workers",
+    }  # fmt: skip
+    assert set(shown["finished_per_minute"]) == {"1", "5", "60"}
+
+
 # --- refusals -----------------------------------------------------------------------------------
 
 
@@ -277,6 +391,13 @@ async def test_an_unknown_task_is_one_sentence(engine: None, verb: str, task_id:
         ("list", "--limit", "many"),
         ("wait", "a", "--timeout", "-1"),
         ("stop", "a", "--wait", "nan"),
+        ("retry",),
+        ("retry", "a", "--all-failed"),
+        ("retry", "a", "--name", "add"),
+        ("retry", "--all-failed", "--limit", "0"),
+        ("purge", "a", "--status", "failed"),
+        ("purge", "--status", "running"),
+        ("purge", "--older-than", "-1"),
     ],
 )
 async def test_wrong_usage_ends_with_2(words: tuple[str, ...], redis_prefix: str) -> None:
@@ -300,7 +421,11 @@ def environment(redis_url: str, redis_prefix: str, monkeypatch: Any, tmp_path: P
 async def started(*words: str, **streams: Any) -> asyncio.subprocess.Process:
     pipes = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.PIPE, **streams}
     return await asyncio.create_subprocess_exec(
-        sys.executable, str(MANAGE), "tasks", *words, stdin=asyncio.subprocess.DEVNULL, **pipes
+        sys.executable,
+        str(MANAGE),
+        "tasks",
+        *words,
+        **{"stdin": asyncio.subprocess.DEVNULL, **pipes},
     )
 
 
@@ -331,7 +456,11 @@ async def test_an_unknown_task_as_a_process_is_no_traceback(engine: None) -> Non
 
 async def test_without_redis_every_verb_says_so(monkeypatch: Any, tmp_path: Path) -> None:
     monkeypatch.setenv("REDIS_URL", f"unix://{tmp_path / 'nobody.sock'}")
-    for words in (["list"], ["show", "a"], ["stop", "a"], ["wait", "a"], ["tail", "a"]):
+    verbs = (
+        "list", "show a", "stop a", "wait a", "tail a", "retry a", "retry --all-failed",
+        "purge a", "purge --status failed", "stats",
+    )  # fmt: skip
+    for words in map(str.split, verbs):
         done = await process(*words)
         out, err = await done.communicate()
         assert (done.returncode, out) == (1, b"")
@@ -412,6 +541,30 @@ async def test_wait_on_a_terminal_draws_a_bar(worker: Worker) -> None:
     await api.stop_task(task.id, by="ada", wait=5)
     assert status == 1
     assert "[############------------]  50 %  half-way" in screen
+
+
+@pytest.mark.parametrize(("answer", "removed"), [("n", False), ("", False), ("y", True)])
+async def test_purge_on_a_terminal_asks_first(engine: None, answer: str, removed: bool) -> None:
+    task = await enqueue(sample_tasks.add, 1, 2)
+    await api.stop_task(task.id, by="ada")
+    async with terminal() as (ours, theirs):
+        child = await started("purge", "--status", "canceled", stdin=theirs)
+        os.close(theirs)
+        assert child.stderr is not None
+        question = await child.stderr.read(len("Remove 1 task for good? [y/N] "))
+        assert question == b"Remove 1 task for good? [y/N] "
+        os.write(ours, f"{answer}\n".encode())
+        await child.wait()
+    assert child.returncode == (0 if removed else 1)
+    left = [one.id for one in (await api.list_tasks()).tasks]
+    assert left == ([] if removed else [task.id])
+
+
+async def test_purge_does_not_ask_where_it_was_told_not_to(engine: None) -> None:
+    task = await enqueue(sample_tasks.add, 1, 2)
+    await api.stop_task(task.id, by="ada")
+    status, screen = await on_terminal("purge", task.id, "--yes")
+    assert (status, screen) == (0, "1 task removed.\r\n")
 
 
 async def test_output_cannot_steer_the_terminal(worker: Worker) -> None:

@@ -24,6 +24,16 @@ const READ_SOON_MS = 150;
 const HASH = "#task=";
 const NOT_SIGNED_IN = 4401;
 
+/** @param {string} hash @returns {string} the task named in the address; "" when none can be read */
+function idIn(hash) {
+  if (!hash.startsWith(HASH)) return "";
+  try {
+    return decodeURIComponent(hash.slice(HASH.length));
+  } catch {
+    return ""; // a "%" without its two digits
+  }
+}
+
 class Board {
   #selected = "";
   /** Whether the page chose the selected task by itself, and so may choose another. */
@@ -126,10 +136,11 @@ class Board {
   }
 
   #selectFromAddress() {
-    if (!location.hash.startsWith(HASH)) return;
+    const id = idIn(location.hash);
+    if (!id) return;
     this.#isOwnChoice = false;
     this.#tabs.open("output");
-    this.#select(decodeURIComponent(location.hash.slice(HASH.length)));
+    this.#select(id);
   }
 
   /** Show one's own newest unfinished task, as long as the reader has chosen none. */

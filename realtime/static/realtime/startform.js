@@ -22,6 +22,7 @@ export class StartForm {
       event.preventDefault();
       this.#start();
     });
+    this.#button.removeAttribute("disabled");
     this.#prompt.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
       if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
       event.preventDefault();

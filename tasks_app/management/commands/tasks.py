@@ -1,4 +1,4 @@
-"""`manage.py tasks list|show|stop|wait|tail`: what the admin can do with tasks, from a terminal."""
+"""`manage.py tasks VERB`: what the admin can do with tasks, from a terminal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import math
 import os
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import aclosing
 from typing import Any, TextIO
 
@@ -20,12 +20,13 @@ from tasks_app.management import report
 from tasks_app.management.tail import JsonTail, Tail, Waiting
 
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
+MOST = 100_000  # tasks that one retry of all failed ones starts, unless told otherwise
 READER_GONE = 141  # and for a broken pipe
 BY, REASON = "system", "command"  # how a stop from here is recorded: no Django user is known
 
 
 class Command(BaseCommand):
-    help = "Look at tasks, stop them, wait for them, follow their output."
+    help = "Look at tasks, stop, retry and remove them, wait for them, follow their output."
     # A stop must not wait for the checks of the whole project.
     requires_system_checks: list[str] = []
 
@@ -60,6 +61,8 @@ class Command(BaseCommand):
         one = verbs.add_parser("tail", help="follow a task's output until its end")
         one.add_argument("id", metavar="ID")
 
+        _add_operating(verbs)
+        self._parsers = verbs.choices
         for verb in verbs.choices.values():
             verb.add_argument("--json", action="store_true", help="JSON, for programs")
 
@@ -148,6 +151,107 @@ class Command(BaseCommand):
             err.write(f"{report.end(task)}\n")
         _fail_unless_succeeded(task)
 
+    def _retry(self, options: dict[str, Any]) -> None:
+        narrowed = [options["name"], options["queue"], options["limit"]]
+        if options["all_failed"] is bool(options["ids"]):
+            self._refuse("retry", "name tasks, or say --all-failed")
+        if options["ids"] and any(narrowed):
+            self._refuse("retry", "--name, --queue and --limit go with --all-failed")
+        if options["all_failed"]:
+            self._retry_all(options)
+            return
+        ids = list(dict.fromkeys(options["ids"]))
+        answers = dict(zip(ids, api.retry_tasks_sync(ids), strict=True))
+        if options["json"]:
+            self.stdout.write(report.retried_json(answers))
+        failures = 0
+        for task_id, answer in answers.items():
+            if not isinstance(answer, api.Task):
+                self.stderr.write(report.refusal(task_id, answer))
+                failures += 1
+            elif not options["json"]:
+                self.stdout.write(f"The task {task_id} is retried as {answer.id}.")
+        _fail_if_any(failures, ids, "retried")
+
+    def _retry_all(self, options: dict[str, Any]) -> None:
+        only = api.Filter(name=options["name"], queue=options["queue"])
+        retried = api.retry_failed_sync(only, options["limit"] or MOST)
+        if options["json"]:
+            self.stdout.write(report.all_retried_json(retried))
+            return
+        self.stdout.write(f"{report.tasks(len(retried.tasks), 'failed task')} retried.")
+        if left := report.left_out(retried):
+            self.stderr.write(left)
+
+    def _purge(self, options: dict[str, Any]) -> None:
+        by_kind = bool(options["status"]) or options["older_than"] is not None
+        if by_kind is bool(options["ids"]):
+            self._refuse("purge", "name tasks, or say --status or --older-than (0: of any age)")
+        ids = list(dict.fromkeys(options["ids"])) or api.finished_ids_sync(
+            states={api.TaskState(state) for state in options["status"] or ()},
+            older_than=options["older_than"] or 0.0,
+        )
+        if ids and not options["yes"] and not self._confirms(len(ids)):
+            raise CommandError("Nothing was removed.")
+        codes = dict(zip(ids, api.purge_tasks_sync(ids), strict=True))
+        removed = [i for i, code in codes.items() if code is api.PurgeCode.REMOVED]
+        if options["json"]:
+            self.stdout.write(report.purged_json(codes))
+        else:
+            self.stdout.write(f"{report.tasks(len(removed), 'task')} removed.")
+        if by_kind:
+            return  # what is gone meanwhile is as it was wanted
+        for task_id, code in codes.items():
+            if code is not api.PurgeCode.REMOVED:
+                self.stderr.write(report.not_purged(task_id, code))
+        _fail_if_any(len(ids) - len(removed), ids, "removed")
+
+    def _confirms(self, count: int) -> bool:
+        if not sys.stdin.isatty():
+            return True
+        self.stderr.write(f"Remove {report.tasks(count, 'task')} for good? [y/N] ", str, ending="")
+        self.stderr.flush()
+        return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+    def _stats(self, options: dict[str, Any]) -> None:
+        stats = api.read_stats_sync()
+        if options["json"]:
+            self.stdout.write(report.stats_json(stats))
+            return
+        for line in report.stats(stats):
+            self.stdout.write(line)
+
+    def _refuse(self, verb: str, why: str) -> None:
+        """Leave with the verb's usage and status 2."""
+        self._parsers[verb].error(why)
+
+
+def _add_operating(verbs: Any) -> None:
+    one = verbs.add_parser("retry", help="start failed or canceled tasks again, as new ones")
+    one.add_argument("ids", metavar="ID", nargs="*")
+    one.add_argument(
+        "--all-failed", action="store_true",
+        help="all tasks that failed for good and were not retried before",
+    )  # fmt: skip
+    one.add_argument("--name", help="of those only tasks of this definition")
+    one.add_argument("--queue", help="of those only tasks of this queue")
+    one.add_argument(
+        "--limit", type=_count, metavar="N", help=f"at most so many, the newest ({MOST})"
+    )
+
+    one = verbs.add_parser("purge", help="remove finished tasks now, whatever their retention")
+    one.add_argument("ids", metavar="ID", nargs="*")
+    one.add_argument(
+        "--status", action="append", choices=sorted(api.FINAL),
+        help="those that ended so (repeatable)",
+    )  # fmt: skip
+    one.add_argument(
+        "--older-than", type=_seconds, metavar="SECONDS", help="those that ended so long ago"
+    )
+    one.add_argument("--yes", action="store_true", help="do not ask on a terminal")
+
+    verbs.add_parser("stats", help="queues, counts and workers at this moment")
+
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:
     """Run the one coroutine of a command, and close what it opened."""
@@ -197,6 +301,11 @@ async def _watch(task_id: str, watcher: Tail | JsonTail | Waiting, timeout: floa
     finally:
         watcher.close()
     return await api.get_task(task_id)
+
+
+def _fail_if_any(failures: int, ids: Sequence[str], done: str) -> None:
+    if failures:
+        raise CommandError(f"{failures} of {report.tasks(len(ids), 'task')} could not be {done}.")
 
 
 def _fail_unless_succeeded(task: api.Task) -> None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
 from argparse import ArgumentParser
-from importlib import import_module
 from typing import Any
 
-from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError
-from django.utils.module_loading import module_has_submodule
 
 from tasks_app import api
+from tasks_app.discovery import load_task_modules
+from tasks_app.periodic_jobs import registered_jobs
+from tasks_app.worker.periodic import PeriodicService
 from tasks_app.worker.worker import Worker
 
 log = logging.getLogger("tasks_app.worker")
@@ -22,7 +23,8 @@ log = logging.getLogger("tasks_app.worker")
 
 class Command(BaseCommand):
     help = (
-        "Executes queued tasks, obeys stops, promotes delayed tasks, recovers orphans. "
+        "Executes queued tasks, obeys stops, promotes delayed tasks, recovers orphans, "
+        "runs the periodic jobs in turn with all other workers. "
         "SIGTERM or Ctrl-C: finishes or hands back what runs."
     )
 
@@ -39,6 +41,10 @@ class Command(BaseCommand):
             help="how long running tasks may take to finish at shutdown (10)",
         )  # fmt: skip
         parser.add_argument("--name", default="", help="shown with each task (default: host name)")
+        parser.add_argument(
+            "--no-periodic", action="store_true",
+            help="leave periodic jobs, clean-ups among them, to other workers",
+        )  # fmt: skip
 
     def handle(self, **options: Any) -> None:
         if options["concurrency"] < 1:
@@ -46,14 +52,18 @@ class Command(BaseCommand):
         if options["grace"] < 0:
             raise CommandError("--grace is a number of seconds, at least 0.")
         load_task_modules()
+        _freeze()
         asyncio.run(work(options))
 
 
-def load_task_modules() -> None:
-    """Import every installed app's `tasks` module, so that its definitions are known."""
-    for config in apps.get_app_configs():
-        if config.module is not None and module_has_submodule(config.module, "tasks"):
-            import_module(f"{config.name}.tasks")
+def _freeze() -> None:
+    """Take what was loaded at the start out of the garbage collector's sight.
+
+    It lives as long as the process; looking through it again and again stopped the event loop for
+    some 75 ms each time, with all tasks on it (tests/benchmarks/loop_lag.py).
+    """
+    gc.collect()
+    gc.freeze()
 
 
 async def work(options: dict[str, Any]) -> None:
@@ -67,16 +77,21 @@ async def work(options: dict[str, Any]) -> None:
         grace=options["grace"],
         name=options["name"],
     )
+    jobs = [] if options["no_periodic"] else registered_jobs()
+    periodic = PeriodicService(jobs, instance=worker.instance)
     log.info(
-        "worker_started instance=%s queues=%s concurrency=%s",
-        worker.instance, ",".join(worker.queues), worker.concurrency,
+        "worker_started instance=%s queues=%s concurrency=%s periodic_jobs=%s",
+        worker.instance, ",".join(worker.queues), worker.concurrency, len(jobs),
     )  # fmt: skip
+    running = asyncio.create_task(periodic.run(stopping), name="signalbox-periodic")
     try:
         await worker.run(stopping)
     finally:
+        stopping.set()  # also when the worker failed
+        await asyncio.wait({running})
         await api.shutdown()
     log.info("worker_stopped instance=%s", worker.instance)
-    if worker.is_leaving_work_behind:
+    if worker.is_leaving_work_behind or periodic.is_leaving_work_behind:
         # Python would wait for its threads, and asyncio for its tasks, perhaps for ever, while
         # other workers already run what was handed back.
         log.warning("worker_left_functions_running instance=%s", worker.instance)

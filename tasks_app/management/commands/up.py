@@ -29,8 +29,8 @@ START_SECONDS = 60.0
 
 class Command(BaseCommand):
     help = (
-        "Starts Redis if REDIS_URL names none, migrates, makes the first superuser, and runs the "
-        "web server and task workers until Ctrl-C."
+        "Starts Redis unless REDIS_URL or REDIS_SENTINELS is set, migrates, makes the first "
+        "superuser, and runs the web server and task workers until Ctrl-C."
     )
     requires_migrations_checks = False
 

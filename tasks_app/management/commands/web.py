@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.module_loading import import_string
 
+from tasks_app.rest import attend
 from tasks_app.supervisor.errors import StartRefused
 from tasks_app.supervisor.ports import check_free, port_number, url
 from tasks_app.supervisor.web_server import build_server
@@ -32,7 +33,9 @@ class Command(BaseCommand):
         except StartRefused as refused:
             raise CommandError(str(refused)) from refused
         application = import_string(settings.ASGI_APPLICATION)
-        server = build_server(application, host=host, port=port, output=sys.stdout)
+        server = build_server(
+            application, host=host, port=port, output=sys.stdout, drain=attend.shut_down
+        )
         self.stdout.write(f"web_started url={url(host, port)}")
         server.run()
         if server.failed or server.abort_start:

@@ -16,15 +16,42 @@ local function hint(id, user)
   redis.call('PUBLISH', key('changes_all'), message)
 end
 
+-- A task's first events stand in its record, one a line: `id kind data`. A stream of its own takes
+-- 4 KiB, so it begins with the first token, or when the lines grow long.
+local LOG_BYTES = 600
+
+local function each_line(log) return string.gmatch(log, '(%S+) (%S+) ([^\n]*)\n') end
+
+local function id_after(before)
+  local ms, count = string.match(before, '^(%d+)%-(%d+)$')
+  if not ms or tonumber(ms) < now then return now .. '-0' end
+  return ms .. '-' .. string.format('%.0f', count + 1)
+end
+
+local function add_to_stream(id, event, kind, data)
+  return redis.call('XADD', key('output', id), 'MAXLEN', '~', 2000, event, 't', kind, 'd', data)
+end
+
 -- Appends one event to the task's output and publishes it. `data` is JSON text; `end` carries
 -- none: its readers take it from the record. The predecessor's id lets a reader see a gap.
 local function append(id, kind, data)
   local task = key('task', id)
-  local before = redis.call('HGET', task, 'last_event') or ''
-  local event = redis.call('XADD', key('output', id), 'MAXLEN', '~', 2000, '*', 't', kind, 'd', data)
-  redis.call('HSET', task, 'last_event', event)
-  if before == '' then redis.call('HSET', task, 'first_event', event) end
-  if kind == 'end' then redis.call('HSET', task, 'before_end', before) end
+  local f = redis.call('HMGET', task, 'last_event', 'log')
+  local before, event = f[1] or '', nil
+  local log = f[2] or (before == '' and '')
+  if log and kind ~= 'token' and #log + #data < LOG_BYTES then
+    event = id_after(before)
+    redis.call('HSET', task, 'last_event', event, 'log', log .. event .. ' ' .. kind .. ' ' .. data .. '\n')
+  else
+    for line, its_kind, its_data in each_line(log or '') do add_to_stream(id, line, its_kind, its_data) end
+    event = add_to_stream(id, '*', kind, data)
+    redis.call('HSET', task, 'last_event', event)
+    if log then
+      redis.call('HDEL', task, 'log')
+      redis.call('HSET', task, 'first_event', string.match(log, '^(%S+) ') or event)
+    end
+    if kind == 'end' then redis.call('HSET', task, 'before_end', before) end
+  end
   redis.call('PUBLISH', key('events', id), '{"id":"' .. event .. '","prev":"' .. before ..
     '","type":' .. quoted(kind) .. ',"data":' .. (data == '' and 'null' or data) .. '}')
   return event
@@ -55,6 +82,7 @@ local function quarantine(id)
   redis.call('HDEL', key('task', id), 'token')
   redis.call('HSET', key('task', id), 'status', 'failed', 'finished', now, 'error',
     '{"type":"DamagedRecord","message":"The task\'s record in Redis was damaged."}')
+  redis.call('ZADD', key('failed'), redis.call('ZSCORE', key('all'), id) or 0, id)
   pcall(append, id, 'end', '')
   hint(id)
 end
@@ -292,6 +320,17 @@ local function adopt(id, f)
   end
 end
 
+-- Removes a finished task with everything that belongs to it.
+local function remove(id)
+  local f = redis.pcall('HMGET', key('task', id), 'user', 'parent')
+  if not f.err and f[1] then redis.pcall('ZREM', key('user', f[1]), id) end
+  if not f.err and f[2] then redis.pcall('ZREM', key('children', f[2]), id) end
+  redis.call('UNLINK', key('task', id), key('output', id), key('text', id), key('children', id))
+  redis.call('ZREM', key('all'), id)
+  redis.call('ZREM', key('failed'), id)
+  redis.call('ZREM', key('finished'), id)
+end
+
 -- --- waiting and starting ----------------------------------------------------------------------------
 
 -- Puts a leased task back to wait, at once or at `due`; where its output cannot be taken back
@@ -305,7 +344,9 @@ local function put_back(id, t, due, error)
   redis.call('HDEL', key('task', id), 'token')
   if t.limit_key then free_slot(id, t) end
   local status = due and 'scheduled' or 'queued'
-  redis.call('HSET', key('task', id), 'status', status, 'instance', '')
+  local w = redis.call('HMGET', key('task', id), 'past', 'instance')
+  redis.call('HSET', key('task', id), 'status', status, 'instance', '',
+    'past', string.sub((w[1] or '') .. (w[2] or '') .. '\n', -4096))
   if due then
     redis.call('ZADD', key('scheduled'), due, id)
   else

@@ -2,7 +2,7 @@
 -- KEYS  1 prefix
 -- ARGV  1 instance · 2 free slots · 3 lease (ms) · 4 number of this claim · 5… queues by preference
 -- RETURN {now, next due (ms or ''), {id, path, name, payload, token, attempt, failures, item, user,
---         timeout}, …}
+--         timeout, backend, created (ms), workers before}, …}
 -- A lease's token names the instance, the task and the delivery: no two leases share one. (A worker
 -- keeps its attempts by token.) A claim whose answer was lost is repeated with its number, and
 -- answered again with what it leased.
@@ -12,12 +12,12 @@ local reply, leased = { now, '' }, { ARGV[4] }
 
 local function row(id, token)
   local f = redis.call('HMGET', key('task', id), 'path', 'name', 'payload', 'attempts', 'failures', 'item',
-    'user', 'timeout', 'token')
+    'user', 'timeout', 'token', 'backend', 'created', 'past')
   if f[9] ~= token then return end
   local limit = tonumber(f[8])
   limit = limit and limit > 0 and limit < 1e9 and f[8] or ''
   reply[#reply + 1] = { id, f[1] or '', f[2] or '', f[3] or '', token, whole(f[4], 1), whole(f[5], 0), f[6] or '',
-    f[7] or '', limit }
+    f[7] or '', limit, f[10] or '', whole(f[11], 0), f[12] or '' }
 end
 
 local function lease_out(id)

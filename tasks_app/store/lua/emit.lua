@@ -11,11 +11,14 @@ local function write()
   if f[1] ~= token then return 0 end
   if whole(f[2], 0) >= flush then return 1 end
   redis.call('HSET', task, 'flushed', flush)
-  if ARGV[4] ~= '' then
-    redis.call('APPEND', key('text', id), ARGV[4])
-    redis.call('HSET', task, 'streamed', 1)
+  if ARGV[4] ~= '' then redis.call('APPEND', key('text', id), ARGV[4]) end
+  local said = ARGV[4] ~= ''
+  for index = 7, #ARGV, 2 do
+    append(id, ARGV[index], ARGV[index + 1])
+    said = said or (ARGV[index] ~= 'progress' and ARGV[index] ~= 'log')
   end
-  for index = 7, #ARGV, 2 do append(id, ARGV[index], ARGV[index + 1]) end
+  -- Reasoning and tool calls, which are events of their own, cannot be taken back any more than text.
+  if said then redis.call('HSET', task, 'streamed', 1) end
   if ARGV[5] ~= '' then
     redis.call('HSET', task, 'progress', ARGV[5], 'message', ARGV[6], 'own_progress', 1)
     hint(id, f[3])

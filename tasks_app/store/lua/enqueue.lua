@@ -66,4 +66,6 @@ redis.call('SADD', key('queues'), f.queue)
 redis.call('PUBLISH', key('wake'), f.queue)
 update(id, status, 0, f.user)
 adopt(id, f)
+local old = f.retried_from and key('task', f.retried_from)
+if old and redis.call('TYPE', old).ok == 'hash' then redis.call('HSET', old, 'retried_as', id) end
 return { 1, seq, now, id, redis.call('HGET', task, 'status') }

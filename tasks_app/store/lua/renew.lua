@@ -1,9 +1,11 @@
--- A worker's heartbeat: it is alive, and its leases go on.
+-- The heartbeat of a process that holds leases: they go on; a worker is alive besides.
 -- KEYS  1 prefix
--- ARGV  1 instance · 2 lease (ms) · 3… pairs of task id and lease token
+-- ARGV  1 worker instance ('' = no worker: a process with coroutines of its own) · 2 lease (ms)
+--       3 facts about it (JSON; '' = none) · 4… pairs of task id and lease token
 -- RETURN one code per pair: 1 renewed · 2 renewed, a stop is requested · 0 the lease is lost
 local lease = tonumber(ARGV[2])
-redis.call('ZADD', key('workers'), now, ARGV[1])
+if ARGV[1] ~= '' then redis.call('ZADD', key('workers'), now, ARGV[1]) end
+if ARGV[3] ~= '' then redis.call('HSET', key('worker_facts'), ARGV[1], ARGV[3]) end
 
 local function renew(id, token)
   local f = redis.call('HMGET', key('task', id), 'token', 'status')
@@ -13,7 +15,7 @@ local function renew(id, token)
 end
 
 local codes = {}
-for index = 3, #ARGV, 2 do
+for index = 4, #ARGV, 2 do
   codes[#codes + 1] = guarded(ARGV[index], renew, ARGV[index + 1]) or 0
 end
 return codes

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
 from tasks_app.generation import catalog as module
+from tasks_app.generation import openai_provider
 from tasks_app.generation.builtin import MODEL_ID
 from tasks_app.generation.catalog import Catalog, aclose_catalog, get_catalog
 from tasks_app.generation.errors import ProviderError, UnknownModel
@@ -75,6 +77,50 @@ async def test_a_provider_that_is_down_does_not_hide_the_others(
     assert "fake-echo" in [model.id for model in await catalog.models()]
     with pytest.raises(UnknownModel, match="Not reached at the moment: 127"):
         await catalog.find("other-model")
+
+
+@pytest.fixture
+async def silent() -> AsyncIterator[str]:
+    """An address that takes connections and answers nothing."""
+    leaving = asyncio.Event()
+
+    async def hold(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await leaving.wait()
+        writer.close()
+
+    async with await asyncio.start_server(hold, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        leaving.set()
+
+
+async def test_a_silent_provider_holds_nobody_up_who_asks_for_anothers_model(
+    fake: FakeProvider, silent: str, monkeypatch: pytest.MonkeyPatch
+):
+    quiet = OpenAIProvider(replace(config(fake, timeout=100.0), base_url=silent))
+    catalog = Catalog([OpenAIProvider(config(fake)), quiet])
+    monkeypatch.setattr(openai_provider, "MODELS_TIMEOUT_S", 100.0)
+    await catalog.find("fake-echo")
+    await catalog.aclose()
+
+
+async def test_a_silent_provider_that_comes_first_is_waited_for_once(
+    fake: FakeProvider, silent: str, monkeypatch: pytest.MonkeyPatch
+):
+    quiet = OpenAIProvider(replace(config(fake, timeout=100.0), base_url=silent))
+    catalog = Catalog([quiet, OpenAIProvider(config(fake))])
+    monkeypatch.setattr(openai_provider, "MODELS_TIMEOUT_S", 0.1)
+    await catalog.find("fake-echo")
+    await catalog.models()  # this question is over for all
+    monkeypatch.setattr(openai_provider, "MODELS_TIMEOUT_S", 100.0)
+    monkeypatch.setattr(module, "RECHECK_S", 0.0)
+    fake.models.append("brand-new")
+    await catalog.find("brand-new")
+    await catalog.aclose()
+
+
+def test_nobody_waits_long_to_learn_that_a_model_is_unknown():
+    assert openai_provider.MODELS_TIMEOUT_S <= 2
+    assert openai_provider.CONNECT_TIMEOUT_S <= 2
 
 
 async def test_a_provider_that_goes_down_keeps_its_models(

@@ -34,6 +34,7 @@ class Site:
     provider_log: Path
     web: subprocess.Popen[bytes]
     workers: list[subprocess.Popen[bytes]]
+    prefix: str  # of its keys in Redis
 
     def client(self, **options: Any) -> httpx.Client:
         headers = {"Authorization": f"Bearer {self.token}"}
@@ -82,7 +83,8 @@ def site(server: str, redis_url: str, folder: Path, *, workers: int = 1) -> Iter
         port = _free_port()
         # uvicorn takes the port before the application, daphne likewise.
         web = _start(stack, env, *SERVERS[server], str(port), "project.asgi:application")
-        made = Site(f"http://127.0.0.1:{port}", token, log, web, started)
+        prefix = env["REDIS_KEY_PREFIX"]
+        made = Site(f"http://127.0.0.1:{port}", token, log, web, started, prefix)
         eventually_sync(lambda: _is_ready(made), within=30)
         yield made
 

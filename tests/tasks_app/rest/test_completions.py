@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import signal
 from typing import Any
 
 import pytest
 import redis
 
 from tasks_app import api
-from tasks_app.rest import attend, completions
+from tasks_app.rest import attend, chunks, completions
+from tasks_app.rest.errors import ApiError
 from tasks_app.store import keys
 from tasks_app.tasks import chat_completion
+from tasks_app.worker.worker import Worker
 from tests import sample_tasks
-from tests.conftest import point_at
+from tests.conftest import point_at, running
 from tests.support.eventually import eventually
 from tests.support.fake_provider import FakeProvider
+from tests.support.redis_server import RedisServer
 from tests.tasks_app.rest.conftest import Person
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -102,6 +106,24 @@ async def test_a_streamed_tool_call(ada: Person, worker: Any, provider: FakeProv
     assert chunks[-2]["choices"][0]["finish_reason"] == "tool_calls"
 
 
+@pytest.mark.parametrize(
+    ("again", "reason"),
+    [("restart", "restart"), ("snapshot", "output_lost")],
+)
+async def test_a_stream_that_we_break_off_says_so_and_not_that_the_client_went(
+    ada: Person, again: str, reason: str
+) -> None:
+    task = await api.enqueue_task(chat_completion, kwargs={"body": body("fake-echo")})
+    translator = chunks.Translator(task, "fake-echo", with_usage=False)
+    list(translator.frames(api.Event(id="1-1", type="token", data={"text": "Hel"})))
+    begun_again = api.Event(id="1-2", type=again, data={"attempt": 2, "text": ""})
+    with pytest.raises(ApiError) as broken:
+        list(translator.frames(begun_again))
+    await attend.leave(task.id, attend.reason_of(broken.value))
+    stopped = await api.get_task(task.id)
+    assert (stopped.stopped_by, stopped.reason) == ("system", reason)
+
+
 async def test_respond_async_needs_no_worker_and_outlives_the_request(
     ada: Person, provider: FakeProvider, redis_prefix: str, engine: None
 ) -> None:
@@ -115,6 +137,18 @@ async def test_respond_async_needs_no_worker_and_outlives_the_request(
         assert response.headers["location"] == f"/api/v1/tasks/{shown['id']}"
         assert response.headers["x-task-id"] == shown["id"]
         assert (await ada.http.get(response.headers["location"])).json() == shown
+
+
+async def test_respond_async_is_more_patient_with_a_provider_than_a_waiting_client(
+    ada: Person, worker: Any, provider: FakeProvider, settings: Any
+) -> None:
+    settings.PROVIDER_RETRY_SECONDS = 0.0
+    for path, model in ((CHAT, "fake-503-times-1"), (TITLE, "fake-503-times-2")):
+        payload = body(model)
+        accepted = await ada.http.post(path, json=payload, headers={"Prefer": "respond-async"})
+        ended = await api.wait_task(accepted.json()["id"], 20)
+        assert ended.status is api.TaskState.SUCCEEDED, ended.error
+    assert (await ada.http.post(CHAT, json=body("fake-503"))).status_code == 502
 
 
 async def test_a_title(ada: Person, worker: Any, provider: FakeProvider) -> None:
@@ -407,6 +441,38 @@ async def test_redis_down_is_503(
         assert "Redis" in response.json()["detail"]
         assert response.headers["retry-after"] == "2"
     await api.shutdown()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_call_that_redis_did_not_answer_leaves_nothing_running(
+    ada: Person,
+    provider: FakeProvider,
+    own_redis: RedisServer,
+    settings: Any,
+    redis_prefix: str,
+    stream: bool,
+) -> None:
+    """The task was in Redis' ears already: once Redis goes on, it is begun, and must be stopped."""
+    point_at(settings, own_redis.url, redis_prefix)
+    await api.shutdown()
+    async with running(Worker(name="test", grace=0.2)):
+        await eventually(api.workers_alive)
+        await ada.http.post(CHAT, json=body("fake-echo"))  # the scripts are loaded now
+        assert own_redis.process is not None
+        own_redis.process.send_signal(signal.SIGSTOP)
+        try:
+            response = await ada.http.post(CHAT, json=body("fake-hang", stream=stream))
+        finally:
+            own_redis.process.send_signal(signal.SIGCONT)
+        assert response.status_code == 503
+
+        async def is_left() -> bool:
+            tasks = (await api.list_tasks()).tasks
+            return [task.reason for task in tasks] == ["client_gone", None]
+
+        await eventually(is_left, within=15)
+        await eventually(nothing_runs)
+        await api.shutdown()
 
 
 async def test_everything_is_readable_by_its_owner_alone(

@@ -11,7 +11,9 @@ import httpx
 import pytest
 
 from tasks_app import api
+from tasks_app.errors import StoreUnavailable
 from tasks_app.rest.schemas import TaskResource
+from tasks_app.store import client, keys
 from tasks_app.worker.worker import Worker
 from tests import sample_tasks
 from tests.conftest import point_at
@@ -124,6 +126,7 @@ async def test_what_a_user_may_not_see_is_not_there(ada: Person, bob: Person) ->
             ("GET", f"/api/v1/tasks/{hidden}"),
             ("GET", f"/api/v1/tasks/{hidden}?wait=1"),
             ("POST", f"/api/v1/tasks/{hidden}/stop"),
+            ("POST", f"/api/v1/tasks/{hidden}/retry"),
             ("GET", f"/api/v1/tasks/{hidden}/events"),
             ("POST", f"/api/tasks/stop/{hidden}"),
         ):
@@ -178,6 +181,52 @@ async def _is_running(task_id: str) -> bool:
     return (await api.get_task(task_id)).status is api.TaskState.RUNNING
 
 
+async def test_a_failed_task_is_retried_as_a_new_one(ada: Person, worker: Worker) -> None:
+    task = await finished(await enqueue(sample_tasks.fail, ada, "chat-1"))
+    response = await ada.http.post(f"/api/v1/tasks/{task.id}/retry")
+    assert response.status_code == 201
+    shown = response.json()
+    assert set(shown) == set(TaskResource.model_fields)
+    assert (shown["retried_from"], shown["item_id"], shown["name"]) == (task.id, "chat-1", "fail")
+    assert shown["id"] != task.id
+    assert shown["user_id"] == str(ada.user.pk)
+    assert response.headers["location"] == f"/api/v1/tasks/{shown['id']}"
+    assert (await ada.http.get(response.headers["location"])).json()["retried_from"] == task.id
+    assert (await ada.http.get(f"/api/v1/tasks/{task.id}")).json()["status"] == "failed"
+    assert (await finished(await api.get_task(shown["id"]))).status is api.TaskState.FAILED
+
+
+async def test_a_canceled_task_is_retried(ada: Person) -> None:
+    task = await enqueue(sample_tasks.add, ada, a=1, b=2)
+    await ada.http.post(f"/api/v1/tasks/{task.id}/stop")
+    response = await ada.http.post(f"/api/v1/tasks/{task.id}/retry")
+    assert (response.status_code, response.json()["status"]) == (201, "queued")
+
+
+async def test_what_did_not_fail_is_not_retried(ada: Person, worker: Worker) -> None:
+    done = await finished(await enqueue(sample_tasks.add, ada, a=1, b=2))
+    runs = await enqueue(sample_tasks.wait_for_stop, ada)
+    coroutine = await finished(await enqueue(sample_tasks.fail, ada))
+    await client.client().hdel(keys.current().task(coroutine.id), "path")
+    for task, why in ((done, "succeeded"), (runs, "only failed or canceled"), (coroutine, "corou")):
+        response = await ada.http.post(f"/api/v1/tasks/{task.id}/retry")
+        assert response.status_code == 409
+        assert why in response.json()["detail"]
+    assert len(await api.unfinished_ids()) == 1
+
+
+async def test_others_tasks_are_retried_by_staff_who_may_act_on_them(
+    ada: Person, bob: Person, warden: Person, chief: Person
+) -> None:
+    task = await enqueue(sample_tasks.add, ada, a=1, b=2)
+    await api.stop_task(task.id, by="system")
+    path = f"/api/v1/tasks/{task.id}/retry"
+    assert (await bob.http.post(path)).status_code == 404
+    assert (await warden.http.post(path)).status_code == 403
+    response = await chief.http.post(path)
+    assert (response.status_code, response.json()["user_id"]) == (201, str(ada.user.pk))
+
+
 async def test_the_reference_systems_paths(ada: Person, worker: Any) -> None:
     item = "a chat/with ümlaut?"
     path = f"/api/tasks/chat/{quote(item, safe='')}"
@@ -218,12 +267,30 @@ async def test_events_from_the_beginning_and_after_each_event(ada: Person, worke
 
 async def test_an_unknown_event_id_gets_a_snapshot(ada: Person, worker: Any) -> None:
     task = await finished(await enqueue(sample_tasks.talk, ada, words=["a", "b"]))
-    for unknown in ("1-1", "nonsense", "0" * 64):
+    for unknown in ("1-1", "nonsense", "0" * 64, "0" * 65, "99999999999999999999-0"):
         response = await ada.http.get(
             f"/api/v1/tasks/{task.id}/events", headers={"Last-Event-ID": unknown}
         )
+        assert response.status_code == 200, unknown
         (_, first, data), (_, last, _) = events_of(response.text)
         assert (first, data["text"], last) == ("snapshot", "ab", "end"), unknown
+
+
+async def test_a_stream_that_redis_breaks_off_says_nothing_of_redis(
+    ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks_app.services.follow.RECHECK_SECONDS", 0.05)
+    task = await enqueue(sample_tasks.wait_for_stop, ada)
+    reading = asyncio.create_task(ada.http.get(f"/api/v1/tasks/{task.id}/events"))
+    await eventually(lambda: _is_followed(task.id))
+    redis = client.client()
+    await redis.execute_command("ACL", "SETUSER", "default", "-evalsha")
+    try:
+        text = (await reading).text
+    finally:
+        await redis.execute_command("ACL", "SETUSER", "default", "+evalsha")
+    assert text.endswith(f": {StoreUnavailable()}\n\n")
+    assert "NOPERM" not in text
 
 
 async def test_an_events_stream_starts_before_its_task_does(
@@ -261,6 +328,7 @@ async def test_without_redis_every_call_answers_503(
         ("GET", "/api/v1/tasks"),
         ("GET", f"/api/v1/tasks/{task.id}?wait=5"),
         ("POST", f"/api/v1/tasks/{task.id}/stop"),
+        ("POST", f"/api/v1/tasks/{task.id}/retry"),
         ("GET", f"/api/v1/tasks/{task.id}/events"),
         ("GET", "/api/tasks"),
         ("POST", f"/api/tasks/stop/{task.id}"),

@@ -11,10 +11,20 @@ import pytest
 
 from tasks_app import api
 from tasks_app.errors import TaskNotFound
-from tasks_app.store import client, keys
+from tasks_app.store import client, keys, scripts
 from tasks_app.worker.worker import Worker
 from tests import sample_tasks
 
+# What looks like an id more or less, and is none to Redis.
+NO_IDS = (
+    "nonsense",
+    f"{2**64}-0",
+    f"1-{2**64}",
+    "99999999999999999999-0",
+    "\u0661-\u0660",
+    "1-1\n",
+    "1" * 99,
+)
 WORDS = [f"w{number} " for number in range(60)]
 
 
@@ -59,12 +69,23 @@ async def test_disconnecting_at_random_while_it_runs_loses_and_repeats_nothing()
 async def test_an_unknown_id_gets_one_snapshot_and_then_each_event_once() -> None:
     task = await api.enqueue_task(sample_tasks.talk, args=(WORDS, 0.005))
     await collect(task.id, most=4)
-    for unknown in ("1-1", "nonsense", "99999999999999-0"):
+    for unknown in ("1-1", *NO_IDS, "99999999999999-0", f"{2**64 - 1}-{2**64 - 1}"):
         events = await collect(task.id, unknown)
         assert [event.type for event in events].count("snapshot") == 1
         assert events[0].type == "snapshot"
         assert events[-1].type == "end"
         assert events[0].data["text"] + text_of(events[1:]) == "".join(WORDS)
+
+
+async def test_the_script_takes_what_redis_refuses_as_an_id_for_an_unknown_one() -> None:
+    task = await api.enqueue_task(sample_tasks.talk, args=(WORDS, 0.0))
+    await collect(task.id)
+    for unknown in NO_IDS:
+        batch = await client.arun(
+            scripts.read(keys.current().prefix, task_id=task.id, last=unknown)
+        )
+        assert batch is not None
+        assert batch.snapshot is not None
 
 
 async def test_a_trimmed_stream_gives_a_snapshot_from_the_beginning() -> None:

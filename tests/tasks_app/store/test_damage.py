@@ -31,6 +31,7 @@ async def wrong_type(task_id: str) -> None:
 async def wrong_output(task_id: str) -> None:
     await client.client().delete(keys.current().name("output", task_id))
     await client.client().set(keys.current().name("output", task_id), "no stream")
+    await client.client().hdel(keys.current().task(task_id), "log")  # as after the first token
 
 
 async def gone(task_id: str) -> None:
@@ -144,6 +145,14 @@ async def test_an_unknown_state_reads_as_failed_and_says_why() -> None:
     assert task.status is TaskState.FAILED
     assert task.error is not None
     assert task.error["type"] == "DamagedRecord"
+
+
+async def test_a_damaged_task_is_among_the_failed_ones() -> None:
+    bad = await enqueue()
+    await no_such_state(bad)
+    await claim()
+    page = await api.list_tasks(only=api.Filter(status="failed"))
+    assert [task.id for task in page.tasks] == [bad]
 
 
 @pytest.mark.parametrize("cursor", ["9" * 5000, "x", "-1", "\u0663"])

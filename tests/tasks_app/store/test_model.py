@@ -353,8 +353,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.seen = dict(self.dump())
         left = dict(self.seen)
         for entry in self.model.entries.values():
-            check_record(entry, left.pop(f"task:{entry.id}"))
-            check_output(entry, left.pop(f"output:{entry.id}"))
+            record = left.pop(f"task:{entry.id}")
+            check_record(entry, record)
+            check_output(entry, record, left.pop(f"output:{entry.id}", None))
         self._check_waiting(left)
         if self.model.seq:
             assert left.pop("sequence") == str(self.model.seq)
@@ -441,8 +442,15 @@ def check_record(entry: Entry, record: dict[str, str]) -> None:
         assert entry.error in record["error"]
 
 
-def check_output(entry: Entry, events: list[dict[str, str]]) -> None:
+def check_output(entry: Entry, record: dict[str, str], stream: list[dict[str, str]] | None) -> None:
     """One end, at the end, of a finished task; and its states in an order that the table allows."""
+    assert ("log" in record) == (
+        stream is None
+    )  # the events are in the record, or else in a stream
+    events = stream
+    if events is None:
+        parts = [line.split(" ", 2) for line in record["log"].splitlines()]
+        events = [{"t": kind, "d": data} for _, kind, data in parts]
     kinds = [event["t"] for event in events]
     assert kinds.count("end") == (entry.status in FINAL)
     assert "end" not in kinds[:-1]

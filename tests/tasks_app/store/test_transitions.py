@@ -173,10 +173,12 @@ async def test_a_canceling_task_whose_worker_dies_is_canceled_not_run_again() ->
     assert await claim() == []
 
 
-async def test_output_that_cannot_be_taken_back_fails_instead_of_restarting() -> None:
+@pytest.mark.parametrize("kind", ["token", "delta", "citation"])
+async def test_output_that_cannot_be_taken_back_fails_instead_of_restarting(kind: str) -> None:
     task = await api.enqueue_task(sample_tasks.add, args=(1, 2), ask=api.Ask(restartable=False))
     [attempt] = await claim()
-    flush = scripts.Flush(number=1, text="x", progress=None, message="", events=())
+    text = "x" if kind == "token" else ""
+    flush = scripts.Flush(number=1, text=text, progress=None, message="", events=((kind, "{}"),))
     prefix = keys.current().prefix
     await client.arun(scripts.emit(prefix, task_id=task.id, token=attempt.token, flush=flush))
     await client.client().zadd(keys.current().name("running"), {task.id: 1})
@@ -185,6 +187,18 @@ async def test_output_that_cannot_be_taken_back_fails_instead_of_restarting() ->
     assert ended.status is TaskState.FAILED
     assert ended.error is not None
     assert ended.error["type"] == "StreamInterrupted"
+
+
+async def test_progress_and_logs_do_not_keep_an_answer_from_restarting() -> None:
+    task = await api.enqueue_task(sample_tasks.add, args=(1, 2), ask=api.Ask(restartable=False))
+    [attempt] = await claim()
+    events = (("log", "{}"), ("progress", "{}"))
+    flush = scripts.Flush(number=1, text="", progress=0.5, message="", events=events)
+    prefix = keys.current().prefix
+    await client.arun(scripts.emit(prefix, task_id=task.id, token=attempt.token, flush=flush))
+    await client.client().zadd(keys.current().name("running"), {task.id: 1})
+    await client.arun(scripts.reap(prefix, lease=LEASE))
+    assert await status(task.id) is TaskState.QUEUED
 
 
 async def test_an_expired_task_fails_instead_of_starting() -> None:

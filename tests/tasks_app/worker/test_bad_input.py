@@ -35,7 +35,7 @@ async def assert_the_worker_goes_on() -> None:
 # --- arguments ------------------------------------------------
 
 
-@pytest.mark.parametrize("argument", [object(), {1, 2}, b"bytes", float("nan"), float("inf"), 1j])
+@pytest.mark.parametrize("argument", [object(), {1, 2}, b"\xff", float("nan"), float("inf"), 1j])
 async def test_arguments_that_are_not_json_are_refused(argument: Any) -> None:
     with pytest.raises(InvalidTask, match="not JSON"):
         await api.enqueue_task(sample_tasks.add, args=(argument, 1))

@@ -14,6 +14,7 @@ from tasks_app.conf import thread_pool_size
 from tasks_app.domain.states import TaskState
 from tasks_app.services import inspect
 from tasks_app.store import client, keys
+from tasks_app.worker import exchange as exchange_module
 from tasks_app.worker import worker as worker_module
 from tasks_app.worker.worker import Worker
 from tests import hard_tasks, sample_tasks
@@ -160,7 +161,7 @@ async def test_stopping_an_item_stops_what_its_tasks_start_while_they_end(worker
 async def test_every_notice_is_heeded_also_during_a_claim(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker_module, "POLL_SECONDS", 3600.0)
+    monkeypatch.setattr(exchange_module, "POLL_SECONDS", 3600.0)
     for _ in range(60):
         tasks = [await api.enqueue_task(sample_tasks.add, args=(1, 2)) for _ in range(3)]
         for task in tasks:

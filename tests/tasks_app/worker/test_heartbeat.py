@@ -1,10 +1,9 @@
-"""The heartbeat keeps its housekeeping up, and lets others recover after a pause."""
+"""The heartbeat reaps what dead workers left, and lets others recover after a pause."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
@@ -13,7 +12,6 @@ from tasks_app.store import client, keys, scripts
 from tasks_app.worker import heartbeat as heartbeat_module
 from tasks_app.worker.heartbeat import Heartbeat
 from tests import sample_tasks
-from tests.support.eventually import eventually
 
 
 @pytest.fixture(autouse=True)
@@ -53,21 +51,3 @@ async def test_after_a_pause_of_its_own_it_waits_again() -> None:
     task_id = await expired_lease()
     await heart._beat()
     assert (await api.get_task(task_id)).status == "running"
-
-
-async def test_pruning_goes_on_until_nothing_is_due(
-    monkeypatch: pytest.MonkeyPatch, settings: Any
-) -> None:
-    monkeypatch.setattr(heartbeat_module, "PRUNE_LIMIT", 2)
-    settings.TASK_RETENTION_SECONDS = -1.0
-    for _ in range(9):
-        task = await api.enqueue_task(sample_tasks.add, args=(1, 2))
-        await api.stop_task(task.id, by="alice")
-    heart = beating()
-    heart._in_contact_since = time.monotonic() - 60
-
-    async def all_gone() -> bool:
-        await heart._beat()
-        return not (await api.list_tasks()).tasks
-
-    await eventually(all_gone, within=heartbeat_module.PRUNE_EVERY_SECONDS - 1)

@@ -1,0 +1,1 @@
+"""An installed app with periodic jobs, for tests with real worker processes."""
