@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
@@ -19,6 +19,8 @@ from realtime.domain.limits import CLOSE_SECONDS, MAX_SOCKETS_BEFORE_SIGN_IN, RE
 from realtime.rooms.user import UserRoom
 from realtime.scope import Message
 from realtime.server_adapter import Connection
+from tasks_app import api
+from tasks_app.errors import StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +56,7 @@ class Hub:
         self._members: set[Member] = set()
         self._rooms: dict[str, UserRoom] = {}
         self._rechecker: asyncio.Task[None] | None = None
+        self._hints = Hints()
         self._before_sign_in = 0
 
     @contextmanager
@@ -118,17 +121,62 @@ class Hub:
             del self._rooms[room.user_id]
 
     async def _recheck_for_ever(self) -> None:
-        """Look up every credential in use again, each once per round, however many sockets."""
-        while True:
-            await asyncio.sleep(RECHECK_SECONDS)
-            by_credential: dict[auth.Credential, list[Member]] = {}
-            for member in self._members:
+        """Look up credentials in use again, each once per round, however many sockets.
+
+        Those of a user whose rights are said to have changed at once, all from time to time.
+        """
+        loop = asyncio.get_running_loop()
+        due = loop.time() + RECHECK_SECONDS
+        async with AsyncExitStack() as listening:
+            is_listening = False
+            while True:
+                if not is_listening:
+                    with suppress(StoreUnavailable):
+                        await listening.enter_async_context(api.listen_access(self._hints.put))
+                        is_listening = True
+                concerned = await self._hints.within(due - loop.time())
+                if loop.time() >= due:
+                    concerned, due = None, loop.time() + RECHECK_SECONDS
+                await self._recheck_all(concerned)
+
+    async def _recheck_all(self, concerned: set[str] | None) -> None:
+        """Look at the sockets of these users again; None means everybody's."""
+        by_credential: dict[auth.Credential, list[Member]] = {}
+        for member in self._members:
+            if concerned is None or member.identity.user_id in concerned:
                 by_credential.setdefault(member.credential, []).append(member)
-            for credential, members in by_credential.items():
-                try:
-                    await _recheck(credential, members)
-                except Exception:  # stay alive: without this task nobody is ever signed out
-                    log.exception("recheck_failed")
+        for credential, members in by_credential.items():
+            try:
+                await _recheck(credential, members)
+            except Exception:  # stay alive: without this task nobody is ever signed out
+                log.exception("recheck_failed")
+
+
+class Hints:
+    """Whose rights may have changed, collected until somebody looks."""
+
+    def __init__(self) -> None:
+        self._users: set[str] = set()
+        self._is_everybody = False
+        self._arrived = asyncio.Event()
+
+    def put(self, user_id: str | None) -> None:
+        """Take a hint; an empty one is about many, and None says that some were missed."""
+        if user_id:
+            self._users.add(user_id)
+        else:
+            self._is_everybody = True
+        self._arrived.set()
+
+    async def within(self, seconds: float) -> set[str] | None:
+        """Return whom the hints so far are about, or come to be in time; None is everybody."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._arrived.wait()
+        self._arrived.clear()
+        users, self._users = self._users, set()
+        is_everybody, self._is_everybody = self._is_everybody, False
+        return None if is_everybody else users
 
 
 async def _recheck(credential: auth.Credential, members: list[Member]) -> None:

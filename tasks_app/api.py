@@ -70,8 +70,8 @@ __all__ = [
     "PurgeCode", "Retried", "Stats", "StopCode", "Subscriptions", "Task", "TaskState", "Viewer",
     "aviewer_for", "children_sync", "count_tasks_sync", "end_owned", "enqueue_sync",
     "enqueue_task", "find_sync", "finished_ids_sync", "follow", "get_task", "is_retryable",
-    "list_tasks", "listen_all", "listen_user", "may_delete", "periodic_jobs_sync", "ping",
-    "prepare_task", "purge_tasks_sync", "read_output", "read_output_sync", "read_stats",
+    "list_tasks", "listen_access", "listen_all", "listen_user", "may_delete", "periodic_jobs_sync",
+    "ping", "prepare_task", "purge_tasks_sync", "read_output", "read_output_sync", "read_stats",
     "read_stats_sync", "retry_failed_sync", "retry_task", "retry_task_sync", "retry_tasks_sync",
     "search_tasks_sync", "send_task", "shutdown", "startup", "stop_item", "stop_task",
     "stop_task_sync", "stop_tasks_sync", "subscriptions", "summaries", "summaries_sync",
@@ -94,6 +94,14 @@ def listen_user(
 def listen_all(listener: Callable[[str | None], None]) -> AbstractAsyncContextManager[None]:
     """Call `listener` whenever any task changed; as `listen_user`, for those who may see all."""
     return subscriptions().listening(keys.current().changes(None), listener)
+
+
+def listen_access(listener: Callable[[str | None], None]) -> AbstractAsyncContextManager[None]:
+    """Call `listener` with the id of a user whose rights may have changed ("": anybody's).
+
+    As with `listen_user`, None means that hints may have been missed.
+    """
+    return subscriptions().listening(keys.current().name("access"), listener)
 
 
 async def startup() -> None:

@@ -6,9 +6,13 @@ that returns a coroutine would let everybody in).
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
 
 from django.conf import settings
+from django.contrib.auth import aget_user
 from django.contrib.auth.models import User
 from django.http import HttpRequest
 from ninja.errors import AuthenticationError
@@ -29,6 +33,12 @@ class Caller:
 
     user: User
     viewer: api.Viewer
+    look_again: Callable[[], Awaitable[User | None]]
+
+    async def again(self) -> api.Viewer | None:
+        """Return what they may do at this moment; None when they are not signed in any more."""
+        user = await self.look_again()
+        return None if user is None or user.pk != self.user.pk else await api.aviewer_for(user)
 
 
 def caller_of(request: HttpRequest) -> Caller:
@@ -49,10 +59,11 @@ class BearerAuth(AuthBase):
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             return None
-        user = await api.user_for_token(token.strip())
+        look = partial(api.user_for_token, token.strip())
+        user = await look()
         if user is None:
             raise AuthenticationError
-        return Caller(user=user, viewer=await api.aviewer_for(user))
+        return Caller(user=user, viewer=await api.aviewer_for(user), look_again=look)
 
 
 class SessionAuth(AuthBase):
@@ -69,7 +80,15 @@ class SessionAuth(AuthBase):
             return None
         if request.method not in SAFE_METHODS:
             _check_csrf(request)
-        return Caller(user=user, viewer=await api.aviewer_for(user))
+        look = partial(_user_of_session, request.session.session_key)
+        return Caller(user=user, viewer=await api.aviewer_for(user), look_again=look)
+
+
+async def _user_of_session(key: str | None) -> User | None:
+    request = HttpRequest()
+    request.session = import_module(settings.SESSION_ENGINE).SessionStore(key)
+    user = await aget_user(request)
+    return user if isinstance(user, User) and user.is_active else None
 
 
 def _check_csrf(request: HttpRequest) -> None:

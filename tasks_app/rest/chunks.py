@@ -11,6 +11,7 @@ from tasks_app.errors import StoreUnavailable, TasksError
 from tasks_app.generation.completion import chunk, event_chunk, usage_chunk
 from tasks_app.rest import attend, sse
 from tasks_app.rest.errors import ApiError, from_end, from_tasks_error, unexpected
+from tasks_app.rest.right import Right
 
 KEEP_ALIVE_SECONDS = 12.0  # without a token the response begins, or is kept alive, with a comment
 DONE = "data: [DONE]\n\n"
@@ -83,7 +84,7 @@ class Translator:
             yield from self._say(piece)
 
 
-async def frames(task: api.Task, translator: Translator) -> AsyncGenerator[str]:
+async def frames(task: api.Task, translator: Translator, right: Right) -> AsyncGenerator[str]:
     """Yield the frames of the streamed answer; the task is stopped if they are not read to the end.
 
     Until the first frame a failure is raised, so that it can be a real HTTP error; after it the
@@ -92,7 +93,7 @@ async def frames(task: api.Task, translator: Translator) -> AsyncGenerator[str]:
     follower = attend.Follower(task.id)
     is_over, is_begun, reason = False, False, "client_gone"
     try:
-        async for event in _events_or_silence(task, follower):
+        async for event in _events_or_silence(task, follower, right):
             is_over = event is not None and event.type == "end"
             said = [sse.comment("waiting")] if event is None else translator.frames(event)
             for frame in said:
@@ -116,7 +117,7 @@ async def frames(task: api.Task, translator: Translator) -> AsyncGenerator[str]:
 
 
 async def _events_or_silence(
-    task: api.Task, follower: attend.Follower
+    task: api.Task, follower: attend.Follower, right: Right
 ) -> AsyncGenerator[api.Event | None]:
     """Yield the events up to the end, and None whenever the connection needs a sign of life."""
     loop = asyncio.get_running_loop()
@@ -124,6 +125,7 @@ async def _events_or_silence(
     quiet_since = loop.time()
     while loop.time() < deadline:
         arrived = await follower.next(attend.CHECK_SECONDS)
+        await right.check()
         if isinstance(arrived, attend.Ended):
             raise StoreUnavailable  # the events broke off without an end
         if arrived is None:

@@ -16,6 +16,7 @@ from tasks_app.generation.conf import BACKGROUND_RETRY_SECONDS
 from tasks_app.rest import attend, chunks, places, sse
 from tasks_app.rest.auth import caller_of
 from tasks_app.rest.errors import ApiError, from_end, of_task
+from tasks_app.rest.right import Right, listening
 from tasks_app.rest.schemas import (
     CHAT_EXTRA,
     COMPLETION_EXTRA,
@@ -107,7 +108,9 @@ async def _streamed(request: HttpRequest, body: ChatRequest) -> HttpResponseBase
         ask = _ask(request, body, is_streamed=True)
         task = await attend.enqueue(chat_completion, _payload(body), ask)
         translator = chunks.Translator(task, body.model, with_usage=body.wants_usage)
-        frames = places.holding(place, chunks.frames(task, translator))
+        right = Right(caller_of(request), lambda viewer: viewer.user_id == task.user_id)
+        frames = listening(right, chunks.frames(task, translator, right))
+        frames = places.holding(place, frames)
         try:
             return await sse.stream(frames, **{"X-Task-Id": task.id})
         except (ApiError, TasksError) as error:

@@ -15,6 +15,7 @@ from tasks_app.errors import AlreadyFinished, TasksError
 from tasks_app.rest import attend, places, sse
 from tasks_app.rest.auth import caller_of
 from tasks_app.rest.errors import ApiError, from_tasks_error
+from tasks_app.rest.right import Right, listening
 from tasks_app.rest.schemas import (
     ERRORS,
     LOCATION,
@@ -116,7 +117,8 @@ async def follow_task(
         if task.is_finished:
             first = await follower.next(FIRST_EVENT_SECONDS)
         if not isinstance(first, attend.Ended):
-            frames = _event_frames(follower, first)
+            right = Right(caller_of(request), lambda viewer: viewer.may_see(task.user_id))
+            frames = listening(right, _event_frames(follower, first, right))
             return await sse.stream(places.holding(place, frames))
     except BaseException:
         await follower.aclose()
@@ -128,7 +130,7 @@ async def follow_task(
 
 
 async def _event_frames(
-    follower: attend.Follower, first: api.Event | attend.Ended | None
+    follower: attend.Follower, first: api.Event | attend.Ended | None, right: Right
 ) -> AsyncGenerator[str]:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + LONGEST_STREAM_SECONDS
@@ -136,6 +138,7 @@ async def _event_frames(
         yield RETRY_HINT
         arrived = first or await follower.next(HEARTBEAT_SECONDS)
         while not isinstance(arrived, attend.Ended) and loop.time() < deadline:
+            await right.check()
             if arrived is None:
                 yield sse.comment("alive")
             else:

@@ -49,6 +49,7 @@ NAMES = {
     "events": "events:",  # channel + task id: one message per event, with its predecessor's id
     "changes": "changes:",  # channel + user id: {"task_id": …} when that user's task changed
     "changes_all": "changes",  # channel: the same for every task
+    "access": "access",  # channel: the user id ("" of many) whose rights may have changed
     "wake": "wake",  # channel: name of the queue that has something to claim
 }
 

@@ -127,7 +127,7 @@ class Batch:
 
 SCRIPTS = (
     "enqueue", "claim", "emit", "settle", "stop", "renew", "reap", "read", "prune",
-    "purge", "stats", "register",
+    "purge", "stats", "register", "announce",
     "lock_acquire", "lock_renew", "lock_release", "mapping_replace",
     "periodic_tick", "periodic_end", "periodic_forget", "clock",
 )  # fmt: skip
@@ -293,6 +293,11 @@ def settle(prefix: str, **fields: Any) -> Call[SettleCode]:
 def stop(prefix: str, *, task_id: str, by: str, reason: str) -> Call[StopCode]:
     """Build the call that asks a task, and all that it started, to stop."""
     return Call(lambda r: StopCode(int(r)), (prefix, task_id, by, reason), script("stop"))
+
+
+def announce(prefix: str, user_id: str) -> Call[int]:
+    """Build the call that tells all processes whose rights may have changed."""
+    return Call(int, (prefix, user_id), script("announce"))
 
 
 def renew(

@@ -140,6 +140,20 @@ class Site:
         """Return the staff member who may see every task and change none."""
         return self.accounts[USERS + 1]
 
+    def django(self, code: str) -> None:
+        """Run Django code in a process of its own, as a command or the admin of another would."""
+        head = """
+import django
+django.setup()
+from django.contrib.auth.models import User
+from django.contrib.sessions.backends.db import SessionStore
+from tasks_app.models import ApiToken
+"""
+        subprocess.run(
+            [sys.executable, "-c", head + code],
+            cwd=ROOT, env=self.environment, check=True, timeout=60,
+        )  # fmt: skip
+
     def sql(self, statement: str, *values: Any) -> None:
         path = self.folder / "site.sqlite3"
         with contextlib.closing(sqlite3.connect(path, timeout=10)) as database, database:

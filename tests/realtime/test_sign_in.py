@@ -10,6 +10,8 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from realtime.domain.limits import MAX_SOCKETS_BEFORE_SIGN_IN
+from tasks_app import api
+from tests import sample_tasks
 from tests.realtime.client import dial
 from tests.realtime.site import Account, Server, Site
 
@@ -223,6 +225,56 @@ async def test_sockets_before_sign_in_are_bounded(site: Site, server: Server) ->
         async with dial(server.url) as next_in_line:
             answer = await next_in_line.ask("user-join", {"auth": {"token": account.token}})
             assert is_card_of(account, answer)
+
+
+async def test_revocation_through_django_closes_long_before_the_next_look(
+    servers: dict[str, Server], site: Site
+) -> None:
+    """On every instance; the looks are 15 s apart, and the first is 15 s after the first socket."""
+    deactivated, revoked, logged_out, kept = (site.account() for _ in range(4))
+    async with contextlib.AsyncExitStack() as stack:
+        doomed, safe = [], []
+        for server in servers.values():
+            doomed += [
+                await stack.enter_async_context(dial(server.url, headers))
+                for headers in (deactivated.bearer, revoked.bearer, logged_out.cookie)
+            ]
+            safe.append(await stack.enter_async_context(dial(server.url, kept.bearer)))
+        for client in (*doomed, *safe):
+            assert await client.is_alive()
+        change = f"""
+user = User.objects.get(pk={deactivated.id})
+user.is_active = False
+user.save()
+ApiToken.objects.filter(user_id={revoked.id}).first().delete()
+SessionStore({logged_out.session_key!r}).flush()
+"""
+        await asyncio.to_thread(site.django, change)
+        codes = await asyncio.gather(*(client.close_code(within=5) for client in doomed))
+        assert set(codes) == {4401}
+        assert all([await client.is_alive() for client in safe])
+
+
+async def test_a_lost_permission_ends_the_subscriptions_it_allowed(
+    server: Server, site: Site
+) -> None:
+    mine = site.account()
+    task = await api.enqueue_task(sample_tasks.wait_for_stop, ask=api.Ask(user_id="nobody"))
+    permission = "Permission.objects.get(codename='view_task')"
+    head = f"""
+from django.contrib.auth.models import Permission
+user = User.objects.get(pk={mine.id})
+user.is_staff = True
+user.save()
+user.user_permissions"""
+    await asyncio.to_thread(site.django, f"{head}.add({permission})")
+    async with dial(server.url, mine.bearer) as client:
+        assert (await client.ask("task:subscribe", {"task_id": task.id}))["type"] == "ack"
+        await asyncio.to_thread(site.django, f"{head}.remove({permission})")
+        ended = await client.wait_for(lambda frame: frame["type"] == "error", within=5)
+        assert ended["data"]["code"] == "not_found"
+        assert await client.is_alive()
+    await api.stop_task(task.id, by="system")
 
 
 async def test_revocation_closes_within_30_seconds(servers: dict[str, Server], site: Site) -> None:

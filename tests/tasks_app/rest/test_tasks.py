@@ -9,15 +9,20 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+from asgiref.sync import sync_to_async
+from django.utils import timezone
 
 from tasks_app import api
 from tasks_app.errors import StoreUnavailable
+from tasks_app.models import ApiToken
 from tasks_app.rest.schemas import TaskResource
+from tasks_app.services.tokens import revoke_token
 from tasks_app.store import client, keys
 from tasks_app.worker.worker import Worker
 from tests import sample_tasks
 from tests.conftest import point_at
 from tests.support.eventually import eventually
+from tests.support.fake_provider import FakeProvider
 from tests.tasks_app.rest.conftest import Person
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -293,6 +298,35 @@ async def test_a_stream_that_redis_breaks_off_says_nothing_of_redis(
     assert "NOPERM" not in text
 
 
+async def test_a_stream_ends_when_its_reader_loses_the_right(
+    ada: Person, worker: Any, provider: FakeProvider
+) -> None:
+    chat = {"model": "fake-4000-tokens-2-ms", "messages": [{"role": "user", "content": "Hi"}]}
+    chatting = asyncio.create_task(
+        ada.http.post("/api/v1/chat/completions", json={**chat, "stream": True})
+    )
+    (task_id,) = await eventually(api.unfinished_ids)
+    reading = asyncio.create_task(ada.http.get(f"/api/v1/tasks/{task_id}/events"))
+    await eventually(lambda: _is_followed(task_id, 2))
+    await sync_to_async(revoke_token)(ada.token)
+    assert (await reading).text.endswith(": You may no longer see this task.\n\n")
+    last = (await chatting).text.strip().rpartition("data: ")[2]
+    assert json.loads(last)["error"]["type"] == "revoked"
+    assert (await api.wait_task(task_id, 5)).reason == "revoked"
+
+
+async def test_an_events_stream_looks_at_the_right_by_itself(
+    ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks_app.rest.tasks.HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr("tasks_app.rest.right.RECHECK_SECONDS", 0.1)
+    task = await enqueue(sample_tasks.wait_for_stop, ada)
+    reading = asyncio.create_task(ada.http.get(f"/api/v1/tasks/{task.id}/events"))
+    await eventually(lambda: _is_followed(task.id))
+    await ApiToken.objects.all().aupdate(expires_at=timezone.now())  # which sends no signal
+    assert (await reading).text.endswith(": You may no longer see this task.\n\n")
+
+
 async def test_an_events_stream_starts_before_its_task_does(
     ada: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -313,8 +347,9 @@ async def test_an_events_stream_starts_before_its_task_does(
     }
 
 
-async def _is_followed(task_id: str) -> bool:
-    return any(task_id in channel for channel in api.subscriptions()._listeners)
+async def _is_followed(task_id: str, by: int = 1) -> bool:
+    followers = api.subscriptions()._listeners
+    return sum(len(found) for channel, found in followers.items() if task_id in channel) >= by
 
 
 async def test_without_redis_every_call_answers_503(
