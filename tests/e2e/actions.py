@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from playwright.sync_api import Locator, Page, expect
 
@@ -29,13 +31,19 @@ def task_list(page: Page) -> Locator:
     return page.get_by_role("list", name="Tasks")
 
 
-def start(page: Page, order: str) -> None:
-    """Start a task; return when the output is its own, not that of the task shown before."""
-    prompt(page).fill(order)
+@contextmanager
+def starting(page: Page) -> Iterator[None]:
+    """Start a task in the block; wait until the output is its own, not that of the one before."""
     with page.expect_response(lambda response: response.url.endswith("/completions")) as waiting:
-        start_button(page).click()
+        yield
     if waiting.value.ok:
         expect(page).to_have_url(re.compile(waiting.value.json()["id"]))
+
+
+def start(page: Page, order: str) -> None:
+    prompt(page).fill(order)
+    with starting(page):
+        start_button(page).click()
 
 
 def stop(page: Page) -> None:

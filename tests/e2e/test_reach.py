@@ -30,14 +30,16 @@ def test_everything_can_be_done_with_the_keyboard(board: OpenPage) -> None:
 
     press_until_focused(page, "Tab", "#prompt")
     page.keyboard.type("fake-2000-tokens-30-ms")
-    page.keyboard.press("Control+Enter")
+    with actions.starting(page):
+        page.keyboard.press("Control+Enter")
     actions.expect_words(page, 5)
     press_until_focused(page, "Tab", "#stop")
     page.keyboard.press("Enter")
     actions.expect_state(page, "canceled")
 
     press_until_focused(page, "Shift+Tab", "#start")
-    page.keyboard.press("Enter")
+    with actions.starting(page):
+        page.keyboard.press("Enter")
     actions.expect_state(page, "running")
     press_until_focused(page, "Tab", ".task-select")
     page.keyboard.press("ArrowDown")

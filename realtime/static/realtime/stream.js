@@ -7,13 +7,13 @@ import { make } from "./dom.js";
 
 const CHUNK = 8192;
 const NEAR_PX = 32;
+const UPWARDS = ["ArrowUp", "PageUp", "Home"];
 
 export class StreamedText {
   length = 0;
   #isFollowing = true;
-  // The reader turned the wheel upwards, and the box has not moved yet.
-  #isLeaving = false;
-  #top = 0;
+  // The reader went up, by wheel, key or finger, and has not come down again.
+  #isAway = false;
   #waiting = "";
   #frame = 0;
   /** @type {Text | null} */
@@ -32,7 +32,12 @@ export class StreamedText {
     this.#scroller = scroller;
     this.#follow = follow;
     scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
-    scroller.addEventListener("wheel", (event) => this.#turned(event), { passive: true });
+    const options = { passive: true };
+    scroller.addEventListener("wheel", (event) => this.#went(event.deltaY < 0), options);
+    scroller.addEventListener("keydown", (event) => this.#went(UPWARDS.includes(event.key)));
+    scroller.addEventListener("touchstart", () => this.#went(true), options);
+    scroller.addEventListener("touchend", () => this.#went(false), options);
+    scroller.addEventListener("pointerdown", () => this.#went(false), options);
     follow.addEventListener("click", () => this.toEnd());
   }
 
@@ -61,7 +66,7 @@ export class StreamedText {
 
   toEnd() {
     this.#isFollowing = true;
-    this.#isLeaving = false;
+    this.#isAway = false;
     this.#follow.hidden = true;
     this.#scroller.scrollTop = this.#scroller.scrollHeight;
   }
@@ -89,20 +94,20 @@ export class StreamedText {
   }
 
   /**
-   * The wheel is heard before the box moves: text that arrives in between must not pull it back.
-   * @param {WheelEvent} event
+   * The reader's intent. Not told from where the box is: it glides upwards in small steps, and text
+   * that arrives after the first of them would pull it back.
+   * @param {boolean} isUp
    */
-  #turned(event) {
-    if (event.deltaY >= 0 || this.#scroller.scrollTop <= 0) return;
-    this.#isLeaving = true;
-    this.#isFollowing = false;
+  #went(isUp) {
+    if (isUp && this.#scroller.scrollTop <= 0) return; // there is nothing above
+    this.#isAway = isUp;
+    if (isUp) this.#isFollowing = false;
+    else this.#scrolled();
   }
 
   #scrolled() {
+    if (this.#isAway) return;
     const { scrollHeight, scrollTop, clientHeight } = this.#scroller;
-    if (scrollTop < this.#top) this.#isLeaving = false;
-    this.#top = scrollTop;
-    if (this.#isLeaving) return;
     this.#isFollowing = scrollHeight - scrollTop - clientHeight < NEAR_PX;
     if (this.#isFollowing) this.#follow.hidden = true;
   }
