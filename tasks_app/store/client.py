@@ -151,7 +151,7 @@ async def _replies(calls: Sequence[Call[Any]]) -> list[Any]:
                 link = await held.to(key)
                 try:
                     return await _round_trip(link.redis, calls)
-                except (RedisConnectionError, _Elsewhere):
+                except RedisConnectionError:
                     held.suspect(link)
                     if is_last:
                         raise

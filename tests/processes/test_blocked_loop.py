@@ -12,10 +12,9 @@ import pytest
 
 from tasks_app import api
 from tasks_app.domain.states import TaskState
-from tasks_app.store import client, keys
 from tests import hard_tasks
 from tests.conftest import point_at
-from tests.support.chaos import assert_ended_once
+from tests.support.chaos import assert_ended_once, kept_events
 from tests.support.eventually import eventually
 from tests.support.stack import Stack
 
@@ -72,8 +71,7 @@ async def ended(stack: Stack, ids: list[str]) -> list[api.Task]:
     (stack.folder / "go").touch()
     tasks = [await api.wait_task(task_id, 30) for task_id in ids]
     for task in tasks:
-        events = await client.client().xrange(keys.current().name("output", task.id))
-        assert_ended_once(task, [(entry["t"], entry["d"]) for _, entry in events])
+        assert_ended_once(task, await kept_events(task.id))
         assert task.status is TaskState.SUCCEEDED
     return tasks
 

@@ -26,7 +26,7 @@ async def test_every_task_ends_once_whatever_dies(engine: None, settings: Any) -
     point_at(settings, stack.redis.url, PREFIX)
     try:
         async with chaos(stack, seed) as run:
-            report = await run.run(FAULTS, every=0.6)
+            report = await run.run(FAULTS, every=0.4)
     finally:
         shutil.rmtree(folder)
     assert report.tasks > FAULTS

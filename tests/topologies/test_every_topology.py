@@ -15,10 +15,11 @@ from asgiref.sync import sync_to_async
 from channels_redis.pubsub import RedisPubSubChannelLayer
 from django.conf import settings as django_settings
 from django.core.cache import cache
+from django_redis import get_redis_connection
 
 from tasks_app import api
 from tasks_app.domain.states import TaskState
-from tasks_app.store import client, keys, scripts
+from tasks_app.store import client, cluster, keys, scripts
 from tasks_app.store.locks import RedisLock
 from tasks_app.store.mappings import RedisDict
 from tasks_app.store.scripts import Call
@@ -87,7 +88,7 @@ async def test_synchronous_code_enqueues_reads_and_stops() -> None:
     assert (await api.get_task(task.id)).stopped_by == "alice"
 
 
-async def test_scripts_that_a_server_does_not_know_are_loaded_there(kind: str) -> None:
+async def test_scripts_that_a_server_does_not_know_are_loaded_there() -> None:
     for flush in (_flush_async, sync_to_async(_flush_sync)):
         await flush()
         task = await api.enqueue_task(sample_tasks.add, args=(1, 2))
@@ -102,7 +103,7 @@ async def _flush_async() -> None:
 
 
 def _flush_sync() -> None:
-    client.run(Call(lambda reply: reply, ("SCRIPT", "FLUSH")))
+    cluster.node_of(get_redis_connection("default"), keys.current().prefix).script_flush()
 
 
 async def test_a_lock_has_one_owner_and_growing_fences() -> None:

@@ -33,32 +33,39 @@ local function add_to_stream(id, event, kind, data)
 end
 
 -- Appends one event to the task's output and publishes it. `data` is JSON text; `end` carries
--- none: its readers take it from the record. The predecessor's id lets a reader see a gap.
-local function append(id, kind, data)
+-- none: its readers take it from the record. The predecessor's id lets a reader see a gap. `t` is
+-- the task if it was loaded; `fields` are pairs of record fields that are written with the event.
+local function append(id, kind, data, t, fields)
   local task = key('task', id)
-  local f = redis.call('HMGET', task, 'last_event', 'log')
-  local before, event = f[1] or '', nil
-  local log = f[2] or (before == '' and '')
+  if not t then
+    local f = redis.call('HMGET', task, 'last_event', 'log')
+    t = { last_event = f[1] or '', log = f[2] }
+  end
+  local before, event = t.last_event, nil
+  local log = t.log or (before == '' and '')
   if log and kind ~= 'token' and #log + #data < LOG_BYTES then
     event = id_after(before)
-    redis.call('HSET', task, 'last_event', event, 'log', log .. event .. ' ' .. kind .. ' ' .. data .. '\n')
+    t.log = log .. event .. ' ' .. kind .. ' ' .. data .. '\n'
+    redis.call('HSET', task, 'last_event', event, 'log', t.log, unpack(fields or {}))
   else
     for line, its_kind, its_data in each_line(log or '') do add_to_stream(id, line, its_kind, its_data) end
     event = add_to_stream(id, '*', kind, data)
-    redis.call('HSET', task, 'last_event', event)
+    redis.call('HSET', task, 'last_event', event, unpack(fields or {}))
     if log then
       redis.call('HDEL', task, 'log')
       redis.call('HSET', task, 'first_event', string.match(log, '^(%S+) ') or event)
     end
     if kind == 'end' then redis.call('HSET', task, 'before_end', before) end
+    t.log = nil
   end
+  t.last_event = event
   redis.call('PUBLISH', key('events', id), '{"id":"' .. event .. '","prev":"' .. before ..
     '","type":' .. quoted(kind) .. ',"data":' .. (data == '' and 'null' or data) .. '}')
   return event
 end
 
-local function update(id, status, attempt, user)
-  append(id, 'update', '{"status":"' .. status .. '","attempt":' .. attempt .. '}')
+local function update(id, status, attempt, user, t, fields)
+  append(id, 'update', '{"status":"' .. status .. '","attempt":' .. attempt .. '}', t, fields)
   hint(id, user)
 end
 
@@ -111,18 +118,21 @@ end
 local FINAL = { succeeded = true, failed = true, canceled = true, lost = true }
 
 -- The fields a transition needs; nil when there is no such task. `extra` tells that the task has
--- keys, a limit or a parent, which most have not: only then they are read.
-local function load(id)
+-- keys, a limit or a parent, which most have not: only then they are read. `more` names fields that
+-- the caller wants besides, in `t.more`.
+local function load(id, ...)
   local task = key('task', id)
   local f = redis.call('HMGET', task, 'status', 'queue', 'item', 'user', 'attempts', 'token', 'score',
-    'deliveries', 'max_deliveries', 'restartable', 'streamed', 'local', 'expires', 'extra')
+    'deliveries', 'max_deliveries', 'restartable', 'streamed', 'local', 'expires', 'extra',
+    'last_event', 'log', ...)
   if not f[1] then return nil end
   local t = { status = f[1], queue = f[2] or 'default',
     item = f[3] or redis.call('HGET', key('tasks'), id) or '', user = f[4] or '',
     attempts = whole(f[5], 0), token = f[6] or '', score = tonumber(f[7]) and f[7] or 0,
     deliveries = whole(f[8], 0), max_deliveries = whole(f[9], 3),
     restartable = f[10] ~= '0', streamed = f[11] == '1', is_local = f[12] == '1',
-    expires = whole(f[13], 0), keys = {} }
+    expires = whole(f[13], 0), keys = {}, last_event = f[15] or '', log = f[16] or nil,
+    more = { unpack(f, 17) } }
   if f[14] then
     local x = redis.call('HMGET', task, 'unique', 'debounce', 'supersede', 'limit_key', 'limit', 'parent',
       'progress', 'seq')
@@ -229,13 +239,12 @@ local function finish(id, t, status, result, error)
   local item = redis.call('HGET', key('tasks'), id)
   if item and item ~= '' then redis.call('SREM', key('item', item), id) end
   redis.call('HDEL', key('tasks'), id)
-  redis.call('HDEL', task, 'token')
-  redis.call('HSET', task, 'status', status, 'finished', now, 'result', result or '', 'error', error or '')
   redis.call('ZADD', key('finished'), now, id)
   if status == 'failed' then
     redis.call('ZADD', key('failed'), whole(redis.call('HGET', task, 'seq'), 0), id)
   end
-  append(id, 'end', '')
+  append(id, 'end', '', t, { 'status', status, 'finished', now, 'token', '', 'result', result or '',
+    'error', error or '' })
   hint(id, t.user)
   for kind in pairs(t.keys) do drop_key(id, t, kind) end
   if t.limit_key then
@@ -264,8 +273,8 @@ local function request_stop(id, by, reason)
     return 1
   end
   if t.status == 'running' then
-    redis.call('HSET', task, 'status', 'canceling', 'stopped_by', by, 'reason', reason, 'stopping', now)
-    update(id, 'canceling', t.attempts, t.user)
+    update(id, 'canceling', t.attempts, t.user, t,
+      { 'status', 'canceling', 'stopped_by', by, 'reason', reason, 'stopping', now })
   elseif t.status ~= 'canceling' then
     return 3
   end
@@ -341,19 +350,17 @@ local function put_back(id, t, due, error)
       '{"type":"StreamInterrupted","message":"The answer broke off: the process that wrote it stopped."}')
   end
   redis.call('ZREM', key('running'), id)
-  redis.call('HDEL', key('task', id), 'token')
   if t.limit_key then free_slot(id, t) end
   local status = due and 'scheduled' or 'queued'
   local w = redis.call('HMGET', key('task', id), 'past', 'instance')
-  redis.call('HSET', key('task', id), 'status', status, 'instance', '',
-    'past', string.sub((w[1] or '') .. (w[2] or '') .. '\n', -4096))
   if due then
     redis.call('ZADD', key('scheduled'), due, id)
   else
     line_up(id, t.queue, t.score)
   end
   redis.call('PUBLISH', key('wake'), t.queue)
-  update(id, status, t.attempts, t.user)
+  update(id, status, t.attempts, t.user, t, { 'status', status, 'instance', '', 'token', '',
+    'past', string.sub((w[1] or '') .. (w[2] or '') .. '\n', -4096) })
 end
 
 -- Moves a scheduled task that is due to its queue.
@@ -361,9 +368,8 @@ local function promote(id)
   redis.call('ZREM', key('scheduled'), id)
   local t = load(id)
   if misplaced(id, t, 'scheduled') then return end
-  redis.call('HSET', key('task', id), 'status', 'queued')
   line_up(id, t.queue, t.score)
-  update(id, 'queued', t.attempts, t.user)
+  update(id, 'queued', t.attempts, t.user, t, { 'status', 'queued' })
 end
 
 -- Leases a task that was taken off its queue: a new attempt begins. Answers the lease's token.
@@ -371,16 +377,15 @@ local function start(id, t, instance, expiry)
   local task = key('task', id)
   local attempt = t.attempts + 1
   local token = instance .. ':' .. id .. ':' .. redis.call('HINCRBY', task, 'claims', 1)
-  redis.call('HSET', task, 'status', 'running', 'attempts', attempt, 'deliveries', t.deliveries + 1,
-    'token', token, 'instance', instance, 'started', now, 'flushed', 0, 'streamed', 0)
   redis.call('ZADD', key('running'), expiry, id)
   drop_key(id, t, 'debounce') -- what is enqueued from now on is one more
   if attempt > 1 then
     redis.call('DEL', key('text', id))
-    redis.call('HDEL', task, 'progress', 'message', 'own_progress')
+    redis.call('HDEL', task, 'progress', 'message', 'own_progress', 'flushed', 'streamed')
     if t.parent then credit(t.parent, -t.progress) end
-    append(id, 'restart', '{"attempt":' .. attempt .. '}')
+    append(id, 'restart', '{"attempt":' .. attempt .. '}', t)
   end
-  update(id, 'running', attempt, t.user)
+  update(id, 'running', attempt, t.user, t, { 'status', 'running', 'attempts', attempt,
+    'deliveries', t.deliveries + 1, 'token', token, 'instance', instance, 'started', now })
   return token
 end

@@ -10,25 +10,27 @@ local instance, slots, lease = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local claims = key('claims', instance)
 local reply, leased = { now, '' }, { ARGV[4] }
 
-local function row(id, token)
-  local f = redis.call('HMGET', key('task', id), 'path', 'name', 'payload', 'attempts', 'failures', 'item',
-    'user', 'timeout', 'token', 'backend', 'created', 'past')
-  if f[9] ~= token then return end
-  local limit = tonumber(f[8])
-  limit = limit and limit > 0 and limit < 1e9 and f[8] or ''
-  reply[#reply + 1] = { id, f[1] or '', f[2] or '', f[3] or '', token, whole(f[4], 1), whole(f[5], 0), f[6] or '',
-    f[7] or '', limit, f[10] or '', whole(f[11], 0), f[12] or '' }
+local function look_at(id)
+  return load(id, 'path', 'name', 'payload', 'failures', 'timeout', 'backend', 'created', 'past')
+end
+
+local function row(id, t, token, attempt)
+  local path, name, payload, failures, timeout, backend, created, past = unpack(t.more)
+  local limit = tonumber(timeout)
+  limit = limit and limit > 0 and limit < 1e9 and timeout or ''
+  reply[#reply + 1] = { id, path or '', name or '', payload or '', token, attempt, whole(failures, 0), t.item,
+    t.user, limit, backend or '', whole(created, 0), past or '' }
 end
 
 local function lease_out(id)
-  local t = load(id)
+  local t = look_at(id)
   if misplaced(id, t, 'queued') then return end
   if t.expires > 0 and t.expires <= now and t.attempts == 0 then
     return finish(id, t, 'failed', '', '{"type":"TaskExpired","message":"The task expired before it could start."}')
   end
   if t.limit_key and not takes_slot(id, t) then return end
   local token = start(id, t, instance, now + lease)
-  row(id, token)
+  row(id, t, token, t.attempts + 1)
   leased[#leased + 1] = id
   leased[#leased + 1] = token
   slots = slots - 1
@@ -37,7 +39,10 @@ end
 local last = redis.call('GET', claims)
 last = last and cjson.decode(last)
 if last and last[1] == ARGV[4] then
-  for index = 2, #last, 2 do row(last[index], last[index + 1]) end
+  for index = 2, #last, 2 do
+    local t = look_at(last[index])
+    if t and t.token == last[index + 1] then row(last[index], t, t.token, t.attempts) end
+  end
   return reply
 end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('scheduled'), '-inf', now, 'LIMIT', 0, 200)) do
@@ -46,10 +51,10 @@ end
 local looks = slots + 500 -- expired tasks are many at times; the rest waits for the next claim
 for index = 5, #ARGV do
   while slots > 0 and looks > 0 do
-    looks = looks - 1
-    local best = redis.call('ZPOPMIN', key('queue', ARGV[index]))[1]
-    if not best then break end
-    guarded(best, lease_out)
+    local best = redis.call('ZPOPMIN', key('queue', ARGV[index]), math.min(slots, looks))
+    if not best[1] then break end
+    looks = looks - #best / 2
+    for at = 1, #best, 2 do guarded(best[at], lease_out) end
   end
 end
 if #leased > 1 then

@@ -252,7 +252,9 @@ class StoreMachine(RuleBasedStateMachine):
     def emit(self, which: int, stale: bool, text: str, again: bool) -> None:
         entry, token = self.pick(which, stale)
         number = entry.flushes + 1
-        flush = scripts.Flush(number, text, 0.5, "half", (("note", "1"),))
+        # What is an event of its own counts as output like text; a log line does not.
+        kind = "note" if text else "log"
+        flush = scripts.Flush(number, text, 0.5, "half", ((kind, "1"),))
         call = scripts.emit(self.prefix, task_id=entry.id, token=token, flush=flush)
         if token != entry.token:
             self.unchanged_by(call, expected=False)
