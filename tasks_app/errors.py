@@ -49,7 +49,7 @@ class TaskFailed(TasksError):
 
 
 class NoWorker(TasksError):
-    """No worker is alive to run the task. Start one with `manage.py taskworker`."""
+    """No worker that serves the task's queue is alive. Start one with `manage.py taskworker`."""
 
     permanent = False
 

@@ -123,10 +123,14 @@ async def ensure_served(task: api.Task) -> None:
     """Raise NoWorker when nobody is there who will claim the task, or go on with it."""
     if task.is_finished:
         return
-    if not await api.workers_alive():
+    if not await api.is_served(task.queue):
         raise NoWorker
     is_waiting = task.status in {api.TaskState.SCHEDULED, api.TaskState.QUEUED}
-    if is_waiting and task.created_at and not await api.workers_heard_since(task.created_at):
+    if (
+        is_waiting
+        and task.created_at
+        and not await api.is_served_since(task.queue, task.created_at)
+    ):
         raise NoWorker
 
 

@@ -1,12 +1,18 @@
 """What Django refuses before a view is asked, and what fails around it: JSON for programs.
 
-The project's `handler400` and `handler500`; people get Django's own pages from the templates.
+The project's `handler400` and `handler500`, and a middleware for the one refusal that they do not
+get with DEBUG; people get Django's own pages from the templates.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from inspect import iscoroutinefunction
+from typing import Any
+
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
+from django.utils.decorators import sync_and_async_middleware
 from django.views import defaults
 
 from tasks_app.rest.errors import UNEXPECTED, detail_response
@@ -14,6 +20,34 @@ from tasks_app.rest.errors import UNEXPECTED, detail_response
 PROBES = frozenset({"/healthz", "/readyz"})
 UNKNOWN_HOST = "The host name of this address is not one of ALLOWED_HOSTS."
 MALFORMED = "The request is malformed."
+
+
+@sync_and_async_middleware
+def known_host(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
+    """Refuse a program's request for a foreign host: with DEBUG Django shows people a page."""
+    if iscoroutinefunction(get_response):
+
+        async def aanswer(request: HttpRequest) -> HttpResponse:
+            refusal = _foreign_host(request)
+            return await get_response(request) if refusal is None else refusal
+
+        return aanswer
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        refusal = _foreign_host(request)
+        return get_response(request) if refusal is None else refusal
+
+    return answer
+
+
+def _foreign_host(request: HttpRequest) -> HttpResponse | None:
+    if not _is_from_a_program(request):
+        return None
+    try:
+        request.get_host()
+    except DisallowedHost:
+        return detail_response(400, UNKNOWN_HOST)
+    return None
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

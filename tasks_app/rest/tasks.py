@@ -183,6 +183,17 @@ async def stop_by_item(request: HttpRequest, item_id: ItemId) -> JsonResponse:
     return JsonResponse({"status": True, "message": message})
 
 
+# An id that ends in "/stop" fits the address above, where only POST means to stop.
+@reference.get(
+    "/tasks/chat/{path:item_id}/stop",
+    response={200: TaskIds, **ERRORS},
+    include_in_schema=False,
+)
+async def unfinished_of_item_named_stop(request: HttpRequest, item_id: str) -> JsonResponse:
+    """List the ids of the unfinished tasks of the item whose id ends in `/stop`."""
+    return await unfinished_of_item(request, f"{item_id}/stop")
+
+
 @reference.get("/tasks/chat/{path:item_id}", response={200: TaskIds, **ERRORS})
 async def unfinished_of_item(request: HttpRequest, item_id: ItemId) -> JsonResponse:
     """List the ids of an item's unfinished tasks."""

@@ -154,6 +154,14 @@ async def workers_alive() -> int:
     return sum(1 for _, seen in rows if seen >= oldest)
 
 
-async def workers_heard_since(moment: datetime) -> bool:
-    """Return whether any worker's heartbeat came after the moment (by Redis' clock)."""
-    return await client.arun(store.newest_heartbeat(keys.current())) > moment.timestamp() * 1000
+async def is_served(queue: str) -> bool:
+    """Return whether a worker of the queue counts as alive."""
+    calls: list[Call[int]] = [store.server_time(), store.newest_heartbeat(keys.current(), queue)]
+    now, heard = await client.arun_all(calls)
+    return bool(heard >= now - conf.worker_silence_seconds() * 1000)
+
+
+async def is_served_since(queue: str, moment: datetime) -> bool:
+    """Return whether a heartbeat of one of the queue's workers came after the moment."""
+    heard = await client.arun(store.newest_heartbeat(keys.current(), queue))
+    return heard > moment.timestamp() * 1000  # both by Redis' clock

@@ -39,6 +39,7 @@ NAMES = {
     "held": "held:",  # sorted set + concurrency key: queued ids that wait for one of its slots
     "blocked": "blocked",  # set: concurrency keys with held tasks; reap looks after them
     "workers": "workers",  # sorted set: worker instance by last heartbeat (ms)
+    "serving": "serving:",  # sorted set + queue: its workers, as in `workers`; goes with them
     "worker_facts": "worker_facts",  # hash: worker instance -> JSON about it; goes with `workers`
     "claims": "claims:",  # string + worker instance: its last claim, expires with the leases
     "sequence": "sequence",  # counter: order of enqueueing

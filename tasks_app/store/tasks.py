@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -266,11 +266,11 @@ def owner(keys: Keys, task_id: str) -> Call[tuple[bool, str | None]]:
     )
 
 
-def newest_heartbeat(keys: Keys) -> Call[int]:
-    """Build the call that answers when a worker was last heard of (Redis' ms; 0 never)."""
+def newest_heartbeat(keys: Keys, queue: str) -> Call[int]:
+    """Build the call that answers when one of a queue's workers was last heard of (ms; 0 never)."""
     return Call(
         lambda rows: int(float(_score(rows))) if rows else 0,
-        ("ZREVRANGE", keys.name("workers"), 0, 0, "WITHSCORES"),
+        ("ZREVRANGE", keys.name("serving", queue), 0, 0, "WITHSCORES"),
     )
 
 
@@ -300,9 +300,10 @@ def worker_facts(keys: Keys) -> Call[dict[str, str]]:
     return Call(dict, ("HGETALL", keys.name("worker_facts")))
 
 
-def forget_worker(keys: Keys, instance: str) -> list[Call[int]]:
+def forget_worker(keys: Keys, instance: str, queues: Iterable[str]) -> list[Call[int]]:
     """Build the calls by which a worker leaves."""
     return [
+        *(Call(int, ("ZREM", keys.name("serving", queue), instance)) for queue in queues),
         Call(int, ("HDEL", keys.name("worker_facts"), instance)),
         Call(int, ("ZREM", keys.name("workers"), instance)),
     ]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, TextIO
 
 from daphne.access import AccessLogGenerator
 from daphne.endpoints import build_endpoint_description_strings
+from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.server import Server
 from django.conf import settings
 from twisted.internet import defer, reactor
@@ -58,6 +60,15 @@ class Lifespan:
                 log.error("lifespan_failed error=%r", outcome)
 
 
+class Requests(HTTPFactory):  # type: ignore[misc] # daphne is untyped
+    """Leaves forms to the application: Twisted would parse them, and answer a broken one itself."""
+
+    def buildProtocol(self, addr: Any) -> Any:  # noqa: N802 Twisted's name
+        protocol = super().buildProtocol(addr)
+        protocol.requestFactory = partial(WebRequest, parsePOSTFormSubmission=False)
+        return protocol
+
+
 class WebServer(Server):  # type: ignore[misc] # daphne is untyped
     """daphne that stops listening first, then ends what runs within a deadline."""
 
@@ -72,6 +83,15 @@ class WebServer(Server):  # type: ignore[misc] # daphne is untyped
         # Later: the loop must run. The ignore: Twisted types this module as an unbound interface.
         reactor.callLater(0, self._lifespan.start)  # type: ignore[arg-type]
         super().run()
+
+    @property
+    def http_factory(self) -> Requests:
+        return self._http_factory
+
+    @http_factory.setter
+    def http_factory(self, _: HTTPFactory) -> None:
+        # daphne makes one of its own as it starts.
+        self._http_factory = Requests(self)
 
     def listen_success(self, port: Any) -> None:
         self._ports.append(port)

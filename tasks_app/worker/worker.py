@@ -260,6 +260,6 @@ class Worker:
         # Threads that still run are left behind: the process ends, their leases expire.
         self._threads.shutdown(wait=False, cancel_futures=True)
         try:
-            await client.arun_all(store.forget_worker(names, self.instance))
+            await client.arun_all(store.forget_worker(names, self.instance, self.queues))
         except StoreUnavailable:
             log.warning("worker_left_unannounced instance=%s", self.instance)

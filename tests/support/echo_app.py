@@ -26,7 +26,9 @@ async def lifespan(_scope: dict[str, Any], receive: Any, send: Any) -> None:
         await send({"type": f"lifespan.{name}.complete"})
 
 
-async def http(scope: dict[str, Any], _receive: Any, send: Any) -> None:
+async def http(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    if scope["method"] == "POST":
+        say(f"body {(await receive())['body']!r}")
     await send({"type": "http.response.start", "status": 200, "headers": []})
     client = scope["client"][0]
     await send({"type": "http.response.body", "body": client.encode(), "more_body": True})

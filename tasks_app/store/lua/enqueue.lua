@@ -2,10 +2,10 @@
 -- it already, by its unique or its debounce key. Repeating it with one id is harmless.
 -- KEYS  1 prefix
 -- ARGV  1 id · 2 due (ms or '') · 3 expires in (ms or '') · 4 debounce (ms or '') · 5 max wait (ms or '')
---       6 newest heartbeat may be so old (ms; '' = no worker needed) · 7… pairs of record fields, among
+--       6 its queue's newest heartbeat may be so old (ms; '' = no worker needed) · 7… pairs of record fields, among
 --       them path, name, payload, queue, priority; item, user, parent, unique, debounce, supersede,
 --       limit_key and limit where the task has them
--- RETURN {code, sequence, now, id, status}; code 1 enqueued, 2 there already, 3 no worker is alive,
+-- RETURN {code, sequence, now, id, status}; code 1 enqueued, 2 there already, 3 nobody serves the queue,
 --        4 merged into the waiting task of the debounce key
 local id, f = ARGV[1], {}
 for index = 7, #ARGV, 2 do f[ARGV[index]] = ARGV[index + 1] end
@@ -26,7 +26,7 @@ local function holder(kind, name, ...)
 end
 
 if redis.call('EXISTS', task) == 1 then return answer(2, id) end
-if ARGV[6] ~= '' and redis.call('ZCOUNT', key('workers'), now - ARGV[6], '+inf') == 0 then
+if ARGV[6] ~= '' and redis.call('ZCOUNT', key('serving', f.queue), now - ARGV[6], '+inf') == 0 then
   return { 3, 0, now, id, '' }
 end
 local same = holder('unique', f.unique, 'scheduled', 'queued', 'running', 'canceling')

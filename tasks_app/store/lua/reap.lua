@@ -4,6 +4,10 @@
 -- RETURN {id, new status, id, new status, …}
 local silent = now - 4 * tonumber(ARGV[1])
 for _, instance in ipairs(redis.call('ZRANGEBYSCORE', key('workers'), '-inf', silent, 'LIMIT', 0, 100)) do
+  local said, facts = pcall(cjson.decode, redis.call('HGET', key('worker_facts'), instance) or '{}')
+  for _, queue in ipairs(said and type(facts) == 'table' and facts.queues or {}) do
+    redis.call('ZREM', key('serving', queue), instance)
+  end
   redis.call('HDEL', key('worker_facts'), instance)
   redis.call('ZREM', key('workers'), instance)
 end

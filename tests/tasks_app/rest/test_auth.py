@@ -115,9 +115,11 @@ async def test_unknown_addresses_and_methods_are_json(nobody: httpx.AsyncClient)
     assert refused.json() == {"detail": "Use one of: GET."}
 
 
+@pytest.mark.parametrize("debug", [False, True])
 async def test_what_django_refuses_itself_is_json_for_programs(
-    nobody: httpx.AsyncClient, settings: Any
+    nobody: httpx.AsyncClient, settings: Any, debug: bool
 ) -> None:
+    settings.DEBUG = debug
     settings.ALLOWED_HOSTS = ["elsewhere.example"]
     for path in ("/api/v1/me", "/api/nowhere", "/healthz", "/readyz"):
         refused = await nobody.get(path)

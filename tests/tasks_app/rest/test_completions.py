@@ -14,7 +14,7 @@ import redis
 from tasks_app import api
 from tasks_app.rest import attend, chunks, completions
 from tasks_app.rest.errors import ApiError
-from tasks_app.store import keys
+from tasks_app.store import client, keys
 from tasks_app.tasks import chat_completion
 from tasks_app.worker.worker import Worker
 from tests import sample_tasks
@@ -149,6 +149,29 @@ async def test_respond_async_is_more_patient_with_a_provider_than_a_waiting_clie
         ended = await api.wait_task(accepted.json()["id"], 20)
         assert ended.status is api.TaskState.SUCCEEDED, ended.error
     assert (await ada.http.post(CHAT, json=body("fake-503"))).status_code == 502
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_worker_of_another_queue_serves_nobody_else(
+    ada: Person, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    async with running(Worker(name="other", queues=["other"], grace=0.2)):
+        await eventually(api.workers_alive)
+        refused = await ada.http.post(CHAT, json=body("fake-echo", stream=stream))
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+        assert (await api.list_tasks()).tasks == []
+        # Its queue's worker went at the wrong moment: the call ends all the same.
+        monkeypatch.setattr("tasks_app.rest.completions._ask", _ask_for_no_worker)
+        monkeypatch.setattr("tasks_app.rest.attend.CHECK_SECONDS", 0.1)
+        left = await ada.http.post(CHAT, json=body("fake-echo", stream=stream))
+        assert left.status_code == 503
+        assert [task.reason for task in (await api.list_tasks()).tasks] == ["no_worker"]
+    assert await api.workers_alive() == 0
+    assert await client.client().keys(keys.current().name("serving", "*")) == []
+
+
+def _ask_for_no_worker(*_: Any, **__: Any) -> api.Ask:
+    return api.Ask()
 
 
 async def test_a_title(ada: Person, worker: Any, provider: FakeProvider) -> None:
@@ -291,7 +314,7 @@ def _leave_a_heartbeat_behind(redis_url: str) -> None:
     with contextlib.closing(redis.Redis.from_url(redis_url)) as client:
         seconds, microseconds = client.time()
         now = seconds * 1000 + microseconds // 1000
-        client.zadd(keys.current().name("workers"), {"killed": now - 500})
+        client.zadd(keys.current().name("serving", "default"), {"killed": now - 500})
 
 
 @pytest.mark.parametrize(

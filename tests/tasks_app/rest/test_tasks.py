@@ -232,6 +232,16 @@ async def test_others_tasks_are_retried_by_staff_who_may_act_on_them(
     assert (response.status_code, response.json()["user_id"]) == (201, str(ada.user.pk))
 
 
+async def test_an_item_whose_id_ends_in_stop_is_listed_and_stopped(ada: Person) -> None:
+    task = await enqueue(sample_tasks.wait_for_stop, ada, "a/stop")
+    other = await enqueue(sample_tasks.wait_for_stop, ada, "a")
+    path = f"/api/tasks/chat/{quote('a/stop', safe='')}"
+    assert (await ada.http.get(path)).json() == {"task_ids": [task.id]}
+    assert (await ada.http.post(f"{path}/stop")).json()["message"] == "Asked 1 task to stop."
+    assert (await ada.http.get(path)).json() == {"task_ids": []}
+    assert not (await api.get_task(other.id)).is_finished
+
+
 async def test_the_reference_systems_paths(ada: Person, worker: Any) -> None:
     item = "a chat/with ümlaut?"
     path = f"/api/tasks/chat/{quote(item, safe='')}"

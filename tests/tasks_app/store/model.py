@@ -7,6 +7,7 @@ All times are milliseconds of the clock that the test turns.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -14,9 +15,15 @@ from tasks_app.domain.records import NewTask
 from tasks_app.domain.states import FINAL, LEASED, WAITING, TaskState
 
 LEASE = 10_000
+# Which queues a worker serves; one that never beats is not heard of.
+SERVES = {"v": ("a",), "w": ("a", "b")}
 SILENCE = 15_000  # a worker not heard of for so long counts as dead
 KEY_KINDS = ("unique", "debounce", "supersede")
 S = TaskState
+
+
+def facts_of(instance: str) -> str:
+    return json.dumps({"queues": SERVES[instance]})
 
 
 @dataclass(eq=False)
@@ -86,13 +93,18 @@ class Model:
     def on_slots(self, key: str) -> list[Entry]:
         return [e for e in self.having(*LEASED) if e.new.concurrency_key == key]
 
+    def serving(self, queue: str) -> dict[str, int]:
+        return {name: at for name, at in self.workers.items() if queue in SERVES[name]}
+
     # --- moves ----------------------------------------
 
     def enqueue(self, new: NewTask, *, worker_within: int | None) -> tuple[str, str]:
         """Answer what becomes of it and the id of the task that stands for it."""
         if new.id in self.entries:
             return "EXISTS", new.id
-        heard = [at for at in self.workers.values() if at >= self.now - (worker_within or 0)]
+        heard = [
+            at for at in self.serving(new.queue).values() if at >= self.now - (worker_within or 0)
+        ]
         if worker_within is not None and not heard:
             return "NO_WORKER", new.id
         if other := self.keys.get(("unique", new.unique_key)):
@@ -315,7 +327,12 @@ class Model:
             "failed": {e.id: float(e.seq) for e in self.having(S.FAILED)},
             "all": {e.id: float(e.seq) for e in kept},
             "workers": {name: float(at) for name, at in self.workers.items()},
+            "worker_facts": {name: facts_of(name) for name in self.workers},
         }
+        for queue in ("a", "b"):
+            expected[f"serving:{queue}"] = {
+                name: float(at) for name, at in self.serving(queue).items()
+            }
         expected |= {f"{kind}:{name}": task_id for (kind, name), task_id in self.keys.items()}
         for entry in kept:
             if entry.text:

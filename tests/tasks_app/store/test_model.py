@@ -33,7 +33,7 @@ from tasks_app.domain.states import FINAL, LEASED, TaskState, can_move
 from tasks_app.store import client, scripts
 from tasks_app.store.keys import Keys
 from tasks_app.store.scripts import Call, Script
-from tests.tasks_app.store.model import LEASE, SILENCE, Entry, Model
+from tests.tasks_app.store.model import LEASE, SILENCE, Entry, Model, facts_of
 
 BEGINNING = 1_795_000_000_000
 IS_LONG = hypothesis.settings.get_current_profile_name() == "long"
@@ -325,7 +325,10 @@ class StoreMachine(RuleBasedStateMachine):
             for token in [entry.token, *entry.old_tokens]
             if token.startswith(instance)
         ]
-        call = scripts.renew(self.prefix, instance=instance, lease=LEASE / 1000, leases=leases)
+        call = scripts.renew(
+            self.prefix, instance=instance, lease=LEASE / 1000, leases=leases,
+            facts=facts_of(instance),
+        )  # fmt: skip
         codes = self.model.renew(instance, leases)
         for _ in range(1 + again):
             assert [code.name for code in self.run(call)] == codes

@@ -236,6 +236,18 @@ async def test_the_hash_and_the_set_of_the_contract() -> None:
     assert await redis.exists(f"{names.prefix}tasks", f"{names.prefix}tasks:item:chat-1") == 0
 
 
+async def test_each_queue_has_its_own_workers_until_they_are_silent() -> None:
+    prefix = keys.current().prefix
+    facts = '{"queues":["a","b"]}'
+    await client.arun(scripts.renew(prefix, instance="w", lease=LEASE, leases=[], facts=facts))
+    assert await api.is_served("a")
+    assert not await api.is_served("default")
+    await client.client().zadd(keys.current().name("workers"), {"w": 1})
+    await client.arun(scripts.reap(prefix, lease=LEASE))
+    assert not await api.is_served("a")
+    assert await client.client().keys(f"{prefix}serving:*") == []
+
+
 async def test_workers_are_heard_of() -> None:
     assert await api.workers_alive() == 0
     prefix = keys.current().prefix

@@ -68,6 +68,17 @@ async def test_the_access_log_has_no_query_strings(server: Server) -> None:
     assert "hunter2" not in output
 
 
+async def test_a_broken_form_reaches_the_application(server: Server) -> None:
+    async with httpx.AsyncClient() as client:
+        answer = await client.post(
+            server.url("/"),
+            content=b"no form",
+            headers={"Content-Type": "multipart/form-data; boundary=x"},
+        )
+    assert (answer.status_code, answer.text) == (200, "127.0.0.1")
+    server.running.says("body b'no form'")
+
+
 async def test_a_message_may_be_as_large_as_a_document_and_a_little(server: Server) -> None:
     largest = 2_000_000 + 64 * 1024
     async with connect(server.url("/ws/", "ws"), max_size=None) as socket:
