@@ -192,3 +192,13 @@ def count_users() -> int:
 @task
 async def count_users_async() -> int:
     return await get_user_model().objects.acount()
+
+
+@task
+async def never_reached() -> None:
+    raise Unreachable("again")
+
+
+@task
+async def big(size: int) -> str:
+    return "x" * size

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from tasks_app.domain.retry import Retry
 from tasks_app.domain.states import FINAL, TaskState
 
 
@@ -45,6 +46,7 @@ class NewTask:
     concurrency_key: str = ""
     concurrency: int = 1
     backend: str = "default"  # the alias in TASKS that it was enqueued by
+    retry: Retry | None = None
     # False: once output was sent, a failed or restarted attempt ends the task as failed
     # (a plain streamed HTTP answer cannot take a token back).
     restartable: bool = True
@@ -158,6 +160,7 @@ class Claimed:
     backend: str = "default"
     created: int = 0  # ms
     past: str = ""  # the workers of earlier attempts, a line each
+    retry: Retry | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

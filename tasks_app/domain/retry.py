@@ -51,6 +51,22 @@ class Retry:
             raise ValueError("Retry: base must be above 0 and at most cap.")
 
 
+def to_text(policy: Retry) -> str:
+    """Return the policy as a record keeps it."""
+    return f"{policy.max_attempts} {policy.base!r} {policy.cap!r} {int(policy.jitter)}"
+
+
+def from_text(text: str) -> Retry | None:
+    """Read what `to_text` wrote; None where there is nothing, or nothing that can be read."""
+    try:
+        attempts, base, cap, jitter = text.split()
+        return Retry(
+            max_attempts=int(attempts), base=float(base), cap=float(cap), jitter=jitter == "1"
+        )
+    except (ValueError, TypeError):
+        return None
+
+
 def delay(
     policy: Retry,
     failures: int,

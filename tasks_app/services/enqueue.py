@@ -139,6 +139,7 @@ def prepare(
         max_deliveries=definition.max_deliveries or conf.max_deliveries(),
         parent_id="" if definition.detached else current_task_id.get(),
         restartable=ask.restartable,
+        retry=definition.retry,
         backend=definition.backend,
         debounce=definition.debounce,
         max_wait=definition.max_wait,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from tasks_app import conf
 from tasks_app.domain.codec import dumps
 from tasks_app.domain.records import NewTask, Task, Viewer
+from tasks_app.domain.retry import from_text
 from tasks_app.domain.states import TaskState
 from tasks_app.errors import NotAllowed, NotRetryable, TaskNotFound, TasksError
 from tasks_app.services import enqueue, inspect
@@ -143,6 +144,7 @@ def _again(task_id: str, fields: Mapping[str, str], viewer: Viewer | None) -> Ne
         max_deliveries=int(store.number(fields.get("max_deliveries")) or conf.max_deliveries()),
         backend=old.backend,
         retried_from=task_id,
+        retry=from_text(fields.get("retry", "")),
         concurrency_key=fields.get("limit_key", ""),
         concurrency=int(store.number(fields.get("limit")) or 1),
     )

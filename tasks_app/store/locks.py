@@ -26,7 +26,8 @@ class RedisLock:
     """At most one owner in the whole cluster; a holder that dies loses it after `timeout` seconds.
 
     `async with` waits for the lock, renews it every third of its time in a task of its own, and
-    releases it; when a renewal fails the block is cancelled and LockLost is raised. `fence` grows
+    releases it; when a renewal fails the block is cancelled and LockLost is raised. An object is
+    held once at a time, also by coroutines of one process that share it. `fence` grows
     with every acquisition of any lock: a store that remembers the largest one it has seen can
     refuse a writer who lost the lock without noticing. After a failover to a replica that lagged
     behind, a lock may have two owners and fences may repeat.
@@ -40,7 +41,7 @@ class RedisLock:
         self.name = name
         self.timeout = timeout
         self.fence = 0
-        self._token = os.urandom(16).hex()
+        self._token = ""  # of the acquisition that holds it
         self._renewing: asyncio.Task[None] | None = None
 
     async def acquire(self, wait: float | None = None) -> bool:
@@ -49,24 +50,30 @@ class RedisLock:
         `wait` None tries once; a number waits so many seconds at most. Raises StoreUnavailable.
         A cancelled call leaves no lock behind.
         """
+        # One for each acquisition: coroutines that share this object exclude each other too.
+        token = os.urandom(16).hex()
         try:
-            if await self._try():
+            if await self._try(token):
                 return True
-            return wait is not None and wait > 0 and await self._wait(time.monotonic() + wait)
+            deadline = time.monotonic() + (wait or 0.0)
+            return wait is not None and wait > 0 and await self._wait(token, deadline)
         except (asyncio.CancelledError, StoreUnavailable):
             # The request may have been executed although its answer never came.
-            await self._give_back()
+            await self._give_back(token)
             raise
 
     async def renew(self) -> bool:
         """Let the lock expire `timeout` seconds from now; False when it is not ours any more."""
-        renewed = await client.arun(self._call("lock_renew", self._expiry))
+        renewed = await client.arun(self._call("lock_renew", self._token, self._expiry))
         return renewed == 1
 
     async def release(self) -> bool:
         """Give the lock back; False when it is not ours any more. Raises StoreUnavailable."""
         self.fence = 0
-        released = await client.arun(self._call("lock_release"))
+        return await self._release(self._token)
+
+    async def _release(self, token: str) -> bool:
+        released = await client.arun(self._call("lock_release", token))
         return released == 1
 
     async def __aenter__(self) -> Self:
@@ -87,7 +94,8 @@ class RedisLock:
             return
         if not renewing.done():
             renewing.cancel()
-            await self._give_back()
+            self.fence = 0
+            await self._give_back(self._token)
             return
         # Lost: `_keep` has cancelled us, and that cancellation is ours to take back.
         if kind is None:
@@ -102,26 +110,30 @@ class RedisLock:
         """Renew until cancelled; return, with the holder cancelled, once the lock is lost."""
         expires = time.monotonic() + self.timeout
         while True:
-            await asyncio.sleep(self.timeout / 3)
+            await asyncio.sleep(min(self.timeout / 3, max(0.0, expires - time.monotonic())))
+            asked_at = time.monotonic()
             try:
-                renewed = await self.renew()
-            except StoreUnavailable:
+                async with asyncio.timeout(max(0.0, expires - asked_at)):
+                    renewed = await self.renew()
+            except (StoreUnavailable, TimeoutError):
                 renewed = time.monotonic() < expires
             else:
-                expires = time.monotonic() + self.timeout if renewed else expires
+                expires = asked_at + self.timeout if renewed else expires
             if not renewed:
                 if holder is not None:
                     holder.cancel()
                 return
 
-    async def _try(self) -> bool:
-        self.fence = await client.arun(self._call("lock_acquire", self._expiry))
-        return self.fence > 0
+    async def _try(self, token: str) -> bool:
+        fence = await client.arun(self._call("lock_acquire", token, self._expiry))
+        if fence > 0:
+            self._token, self.fence = token, fence
+        return fence > 0
 
-    async def _wait(self, deadline: float) -> bool:
+    async def _wait(self, token: str, deadline: float) -> bool:
         channel = keys.current().name("lock", self.name)
         async with subscriptions().inbox(channel) as released:
-            while not await self._try():
+            while not await self._try(token):
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return False
@@ -131,9 +143,9 @@ class RedisLock:
     async def _until_released(self, released: Inbox, seconds: float) -> None:
         await released.get(seconds * random.uniform(0.5, 1.0))  # noqa: S311 spread, not a secret
 
-    async def _give_back(self) -> None:
+    async def _give_back(self, token: str) -> None:
         """Release without fail, also while we are being cancelled; the expiry is the net."""
-        giving = asyncio.ensure_future(self.release())
+        giving = asyncio.ensure_future(self._release(token))
         with contextlib.suppress(StoreUnavailable, TimeoutError):
             async with asyncio.timeout(RELEASE_SECONDS):
                 await asyncio.shield(giving)
@@ -142,5 +154,5 @@ class RedisLock:
     def _expiry(self) -> int:
         return math.ceil(self.timeout * 1000)
 
-    def _call(self, name: str, *args: int) -> Call[int]:
-        return Call(int, (keys.current().prefix, self.name, self._token, *args), script(name))
+    def _call(self, name: str, token: str, *args: int) -> Call[int]:
+        return Call(int, (keys.current().prefix, self.name, token, *args), script(name))

@@ -67,7 +67,10 @@ class RedisDict(MutableMapping[str, Any]):
         client.run(self._command(int, "DEL"))
 
     def replace(self, mapping: Mapping[str, Any]) -> None:
-        """Put a whole new mapping in the place of the old one: no reader sees a mixture."""
+        """Put a whole new mapping in the place of the old one, in one step.
+
+        Who reads one field, or at most a batch of entries, sees the old one or the new one.
+        """
         client.run(self._replace(mapping))
 
     def _pairs(self) -> Iterator[tuple[str, Any]]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from tasks_app.domain.records import Claimed, NewTask
+from tasks_app.domain.retry import from_text, to_text
 from tasks_app.store.keys import NAMES
 
 T = TypeVar("T")
@@ -179,6 +180,8 @@ def _fields(task: NewTask) -> dict[str, str | int | float]:
         fields["limit"] = task.concurrency
     if task.timeout is not None:
         fields["timeout"] = task.timeout
+    if task.retry is not None:
+        fields["retry"] = to_text(task.retry)
     if not task.restartable:
         fields["restartable"] = 0
     if task.backend != "default":
@@ -221,6 +224,7 @@ def _claimed(row: Sequence[str]) -> Claimed:
         backend=row[10] or "default",
         created=int(row[11] or 0),
         past=row[12],
+        retry=from_text(row[13]),
     )
 
 

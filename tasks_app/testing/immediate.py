@@ -176,6 +176,7 @@ def _attempt(record: Task, new: NewTask, number: int) -> Attempt:
         backend=new.backend,
         created=int(record.created_at.timestamp() * 1000) if record.created_at else 0,
         past=f"{WORKER}\n" * (number - 1),
+        retry=new.retry,
     )
     return Attempt(
         claimed=claimed, output=Output(lambda: None), on_wait=lambda _: None, in_worker=False

@@ -11,7 +11,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -27,7 +27,9 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 2.0  # the net under a lost notice
 MAX_BACKOFF_SECONDS = 1.0
 HOLD_SECONDS = 1.0  # after Redis refused an attempt's write, or a claim
-AT_ONCE = 100  # attempts that write in one round trip: more would hold up the loop, and Redis
+# What goes out in one round trip: more would hold up the loop, and Redis, and other attempts.
+AT_ONCE = 100  # attempts
+BYTES_AT_ONCE = 4 * 1024 * 1024
 
 Write = tuple[Call[Any], Callable[[Any], None], Sequence[Attempt]]
 
@@ -142,7 +144,7 @@ class Exchange:
     def _writes(self, prefix: str) -> list[Write]:
         """Take the output that may go out now, and the outcomes, of some attempts."""
         now = time.monotonic()
-        ended = list(islice(self._ended, AT_ONCE))
+        ended = _some(self._ended)
         talking: list[Attempt] = []
         if self._talking and now >= self._next_output:
             talking = [one for one in islice(self._talking, AT_ONCE) if one not in self._ended]
@@ -259,3 +261,15 @@ class Exchange:
         self._next_claim = time.monotonic() + wait
         for claimed in claim.attempts:
             self._start(claimed)
+
+
+def _some(ended: Iterable[Attempt]) -> list[Attempt]:
+    """Return the first attempts, as many as may be written together; at least one."""
+    taken: list[Attempt] = []
+    size = 0
+    for attempt in islice(ended, AT_ONCE):
+        size += len(attempt.outcome.result) if attempt.outcome is not None else 0
+        if taken and size > BYTES_AT_ONCE:
+            break
+        taken.append(attempt)
+    return taken

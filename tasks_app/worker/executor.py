@@ -30,7 +30,6 @@ async def execute(attempt: Attempt, threads: Executor) -> Outcome:
     Whatever the function raises becomes an outcome. A cancellation that nobody asked for (the
     function raised it by itself) is a failure.
     """
-    definition: TaskDefinition[..., Any] | None = None
     current_task_id.set(attempt.claimed.id)
     current_wait.set(attempt.on_wait)
     try:
@@ -45,7 +44,9 @@ async def execute(attempt: Attempt, threads: Executor) -> Outcome:
     # User code may raise anything, even SystemExit, which would end the loop, or GeneratorExit;
     # the worker goes on. (A real Ctrl-C comes by the loop's signal handler.)
     except BaseException as error:  # noqa: BLE001
-        return _after_error(attempt, definition, error)
+        if attempt.purpose is Purpose.RELEASE:  # whatever it makes of its cancellation
+            return cancelled(attempt)
+        return _after_error(attempt, error)
 
 
 def cancelled(attempt: Attempt) -> Outcome:
@@ -133,12 +134,10 @@ def _fault(attempt: Attempt, described: dict[str, str], error: BaseException) ->
     )
 
 
-def _after_error(
-    attempt: Attempt, definition: TaskDefinition[..., Any] | None, error: BaseException
-) -> Outcome:
+def _after_error(attempt: Attempt, error: BaseException) -> Outcome:
     claimed = attempt.claimed
     described = retry.describe(error)
-    policy = definition.retry if definition is not None else None
+    policy = claimed.retry
     if policy is not None and not retry.is_permanent(error):
         delay = retry.delay(policy, claimed.failures + 1, retry_after=retry.retry_after(error))
         if delay is not None:

@@ -68,7 +68,7 @@ class Worker:
             lost=lambda attempt: self._cancel(attempt, Purpose.LOST),
             over=self._over,
         )
-        self._announcer = Announcer(self._waits_for_others)
+        self._announcer = Announcer(self._lend)
         self._facts = WorkerFacts(self.queues, concurrency, self._attempts)
         self._heartbeat = Heartbeat(self.instance, self._attempts, self._cancel, self._facts.json)
 
@@ -148,7 +148,9 @@ class Worker:
         if claimed.token in self._attempts:  # a claim whose answer came twice
             return
         output = Output(lambda: self._exchange.talks(attempt))
-        attempt = Attempt(claimed=claimed, output=output, on_wait=self._waits_for_others)
+        attempt = Attempt(
+            claimed=claimed, output=output, on_wait=lambda waits: self._waits(attempt, waits=waits)
+        )
         self._attempts[claimed.token] = attempt
         self._running += 1
         attempt.task = asyncio.create_task(
@@ -159,19 +161,26 @@ class Worker:
             limit = claimed.timeout + IGNORED_CANCEL_SECONDS
             attempt.overdue = self._loop.call_later(limit, self._overdue, attempt)
 
-    def _waits_for_others(self, waits: bool) -> None:
-        """Lend the slot of a task that waits for others, or all slots could be theirs who wait."""
-        self._running += -1 if waits else 1
+    def _waits(self, attempt: Attempt, *, waits: bool) -> None:
+        """Lend the slot of a task that waits for others, or all slots could be theirs who wait.
+
+        Once, however often it waits at the same time.
+        """
+        attempt.waits += 1 if waits else -1
+        if attempt.waits == int(waits) and (attempt.task is None or not attempt.task.done()):
+            self._lend(waits)
+
+    def _lend(self, is_free: bool) -> None:
+        self._running += -1 if is_free else 1
         self._exchange.notice()
 
     def _ended(self, attempt: Attempt, done: asyncio.Task[Outcome]) -> None:
-        self._running -= 1
+        self._running -= int(attempt.waits <= 0)  # else its slot is lent already
         for timer in (attempt.give_up, attempt.overdue):
             if timer is not None:
                 timer.cancel()
         if attempt.outcome is None:  # else it was given up: what it says now counts no more
-            # Cancelled before its first step, the coroutine could not say so itself.
-            attempt.outcome = cancelled(attempt) if done.cancelled() else done.result()
+            attempt.outcome = _outcome(attempt, done)
         if attempt.settled:
             self._forget(attempt)
         log.log(
@@ -263,3 +272,12 @@ class Worker:
             await client.arun_all(store.forget_worker(names, self.instance, self.queues))
         except StoreUnavailable:
             log.warning("worker_left_unannounced instance=%s", self.instance)
+
+
+def _outcome(attempt: Attempt, done: asyncio.Task[Outcome]) -> Outcome:
+    """Return how the attempt ended, also when its own execution broke."""
+    if done.cancelled():
+        # Before its first step the coroutine could not say so itself.
+        return cancelled(attempt)
+    error = done.exception()
+    return done.result() if error is None else failed(attempt, error)

@@ -2,7 +2,7 @@
 -- KEYS  1 prefix
 -- ARGV  1 instance · 2 free slots · 3 lease (ms) · 4 number of this claim · 5… queues by preference
 -- RETURN {now, next due (ms or ''), {id, path, name, payload, token, attempt, failures, item, user,
---         timeout, backend, created (ms), workers before}, …}
+--         timeout, backend, created (ms), workers before, retry policy}, …}
 -- A lease's token names the instance, the task and the delivery: no two leases share one. (A worker
 -- keeps its attempts by token.) A claim whose answer was lost is repeated with its number, and
 -- answered again with what it leased.
@@ -11,15 +11,15 @@ local claims = key('claims', instance)
 local reply, leased = { now, '' }, { ARGV[4] }
 
 local function look_at(id)
-  return load(id, 'path', 'name', 'payload', 'failures', 'timeout', 'backend', 'created', 'past')
+  return load(id, 'path', 'name', 'payload', 'failures', 'timeout', 'backend', 'created', 'past', 'retry')
 end
 
 local function row(id, t, token, attempt)
-  local path, name, payload, failures, timeout, backend, created, past = unpack(t.more)
+  local path, name, payload, failures, timeout, backend, created, past, policy = unpack(t.more)
   local limit = tonumber(timeout)
   limit = limit and limit > 0 and limit < 1e9 and timeout or ''
   reply[#reply + 1] = { id, path or '', name or '', payload or '', token, attempt, whole(failures, 0), t.item,
-    t.user, limit, backend or '', whole(created, 0), past or '' }
+    t.user, limit, backend or '', whole(created, 0), past or '', policy or '' }
 end
 
 local function lease_out(id)

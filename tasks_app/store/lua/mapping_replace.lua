@@ -1,4 +1,4 @@
--- Replaces a shared mapping as a whole: readers see the old one or the new one, never a mixture.
+-- Replaces a shared mapping as a whole, in one step.
 -- KEYS  1 prefix
 -- ARGV  1 name · 2… pairs of field and JSON value
 -- RETURN the number of fields

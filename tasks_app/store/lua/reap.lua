@@ -38,7 +38,8 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('running'), '-inf', now, 'LI
 end
 for _, id in ipairs(redis.call('SRANDMEMBER', key('stopping'), 10)) do
   redis.call('SREM', key('stopping'), id)
-  stop_children(id, 'system')
+  local by = redis.pcall('HGET', key('task', id), 'stopped_by')
+  stop_children(id, type(by) == 'string' and by or 'system')
 end
 -- A key whose slots were lost with damaged records would block for ever.
 for _, limit_key in ipairs(redis.call('SRANDMEMBER', key('blocked'), 20)) do

@@ -150,3 +150,19 @@ def test_a_bad_name_is_refused(name: str) -> None:
 def test_a_lock_without_an_end_is_refused(timeout: float) -> None:
     with pytest.raises(ValueError, match="timeout"):
         RedisLock("x", timeout=timeout)
+
+
+async def test_coroutines_that_share_one_object_exclude_each_other(engine: None) -> None:
+    lock = RedisLock("shared")
+    inside = 0
+
+    async def enter() -> None:
+        nonlocal inside
+        async with lock:
+            inside += 1
+            assert inside == 1
+            await asyncio.sleep(0.01)
+            inside -= 1
+
+    await asyncio.gather(*(enter() for _ in range(4)))
+    assert await RedisLock("shared").acquire()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tasks_app import api
+from tasks_app import Retry, api
 from tasks_app.domain.states import TaskState
 from tasks_app.store import client, keys
 from tasks_app.worker import worker as worker_module
@@ -175,3 +175,28 @@ async def test_following_survives_a_flood(worker: Worker) -> None:
     events = await events_of(task.id)
     text = "".join(event.data["text"] for event in events if event.type == "token")
     assert text == "".join(f"{number} " for number in range(5000))
+
+
+async def test_a_policy_given_with_using_is_the_one_that_counts(worker: Worker) -> None:
+    twice = sample_tasks.never_reached.using(retry=Retry(max_attempts=2, base=0.01, jitter=False))
+    assert (await run(twice)).attempts == 2
+    assert (await run(sample_tasks.never_reached)).attempts == 1
+    assert (await run(twice.using(retry=None))).attempts == 1
+
+
+async def test_many_large_results_are_settled_in_parts(worker: Worker) -> None:
+    tasks = [await api.enqueue_task(sample_tasks.big, args=(3_000_000,)) for _ in range(20)]
+    beside = await api.enqueue_task(sample_tasks.add, args=(1, 2))
+    ended = [await api.wait_task(task.id, 30) for task in (*tasks, beside)]
+    assert {task.status for task in ended} == {TaskState.SUCCEEDED}
+
+
+async def test_an_attempt_whose_execution_breaks_fails(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: Any) -> None:
+        raise AttributeError("broken")
+
+    monkeypatch.setattr(worker_module, "execute", broken)
+    task = await run(sample_tasks.add, 1, 2)
+    assert task.status is TaskState.FAILED
