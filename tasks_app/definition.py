@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import math
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -30,7 +31,11 @@ T = TypeVar("T")
 
 LONGEST_NAME = 200  # characters
 POSITIVE = ("timeout", "expires_in", "max_deliveries", "debounce", "max_wait", "concurrency")
-NAMES = ("item_id", "debounce_key", "unique_key", "supersede_key", "concurrency_key")
+WHOLE = ("max_deliveries", "concurrency")
+NAMES = (
+    "item_id", "user_id", "debounce_key", "unique_key", "supersede_key", "concurrency_key",
+)  # fmt: skip
+FLAGS = ("enqueue_on_commit", "detached")
 
 
 class TaskOptions(TypedDict, total=False):
@@ -107,16 +112,8 @@ class TaskDefinition(GenericTask[P, T]):
 
     def __post_init__(self) -> None:
         # No zero-argument super(): a dataclass with slots is a new class, unknown to its __class__.
+        _check_values(self)
         DjangoTask.__post_init__(self)
-        for name in POSITIVE:
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise InvalidDefinition(f"{name} must be more than 0, not {value!r}.")
-        for name in NAMES:
-            if len(getattr(self, name)) > LONGEST_NAME:
-                raise InvalidDefinition(f"{name} is at most {LONGEST_NAME} characters long.")
-        if self.concurrency is not None and int(self.concurrency) != self.concurrency:
-            raise InvalidDefinition("concurrency is a whole number.")
         if self.debounce is None and (self.max_wait is not None or self.debounce_key):
             raise InvalidDefinition("max_wait and debounce_key need debounce, a number of seconds.")
         if self.debounce is not None and (self.max_wait or self.debounce) < self.debounce:
@@ -242,3 +239,34 @@ def adopted(task: DjangoTask[P, T]) -> TaskDefinition[P, T]:
         run_after=task.run_after,
         takes_context=task.takes_context,
     )
+
+
+def _check_values(definition: TaskDefinition[..., Any]) -> None:
+    """Refuse options of the wrong kind, by name: most come from a call of `using`."""
+    for name in POSITIVE:
+        _check_number(name, getattr(definition, name))
+    for name in NAMES:
+        _check_kind(name, getattr(definition, name), str, "text")
+        if len(getattr(definition, name)) > LONGEST_NAME:
+            raise InvalidDefinition(f"{name} is at most {LONGEST_NAME} characters long.")
+    for name in FLAGS:
+        _check_kind(name, getattr(definition, name), bool, "true or false")
+    _check_kind("retry", definition.retry, Retry | None, "a Retry(…) or None")
+    _check_kind("queue_name", definition.queue_name or None, str, "text")
+    if isinstance(definition.priority, bool):
+        raise InvalidDefinition("priority must be a whole number between -100 and 100.")
+    _check_kind("priority", definition.priority, int | float, "a whole number")
+
+
+def _check_number(name: str, value: Any) -> None:
+    if value is None:
+        return
+    kinds = int if name in WHOLE else int | float
+    if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value < math.inf:
+        what = "whole number" if name in WHOLE else "number of seconds"
+        raise InvalidDefinition(f"{name} must be a {what}, more than 0, not {value!r}.")
+
+
+def _check_kind(name: str, value: Any, kind: Any, what: str) -> None:
+    if not isinstance(value, kind):
+        raise InvalidDefinition(f"{name} is {what}, not {value!r}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -80,6 +81,21 @@ async def test_results_of_others_and_of_nobody_are_refused(worker: Worker) -> No
             await sample_tasks.add.aget_result(task_id)
         with pytest.raises(TaskResultDoesNotExist):
             await sync_to_async(sample_tasks.add.get_result)(task_id)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("user_id", 7), ("user_id", None), ("item_id", 7), ("unique_key", 5), ("timeout", "5"),
+        ("timeout", True), ("expires_in", float("inf")), ("debounce", float("nan")),
+        ("concurrency", 1.5), ("max_deliveries", 0), ("priority", True), ("priority", "high"),
+        ("queue_name", ""), ("queue_name", 5), ("retry", 3), ("enqueue_on_commit", "no"),
+        ("detached", "x"),
+    ],
+)  # fmt: skip
+def test_options_of_the_wrong_kind_are_named(name: str, value: Any) -> None:
+    with pytest.raises(InvalidTask, match=name):
+        sample_tasks.add.using(**{name: value})
 
 
 def test_impossible_options_are_refused_when_they_are_named() -> None:
