@@ -75,8 +75,9 @@ class InvalidDefinition(InvalidTask, InvalidTaskError):
 class TaskDefinition(GenericTask[P, T]):
     """A registered function with its options; impossible options are refused when it is defined.
 
-    `timeout` limits one attempt; `expires_in` the wait before the first; `max_deliveries` how many
-    workers may die of it (None: TASK_MAX_DELIVERIES). `retry` None: a failure is final.
+    `timeout` limits one attempt; `expires_in` the wait for the first, once it is due;
+    `max_deliveries` how many workers may die of it (None: TASK_MAX_DELIVERIES). `retry` None: a
+    failure is final.
 
     `debounce`: the task waits so long; enqueued again meanwhile, the waiting task takes the new
     arguments and waits anew, `max_wait` at most in all. `debounce_key` tells what counts as the

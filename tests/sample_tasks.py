@@ -202,3 +202,8 @@ async def never_reached() -> None:
 @task
 async def big(size: int) -> str:
     return "x" * size
+
+
+@task
+def rest_in_thread(seconds: float) -> None:
+    time.sleep(seconds)

@@ -82,6 +82,7 @@ class Attempt(Held):
     started_ms: int = field(default_factory=lambda: int(time.time() * 1000))
     # Whether synchronous code runs in threads of the worker, with their own database connections.
     in_worker: bool = True
+    on_begin: Callable[[], None] | None = None  # its function is called now
     waits: int = 0  # how many of its waits for other tasks are under way
     is_refused: bool = False  # Redis refused a write of it, or of those written with it
     is_taken: bool = False  # Redis has taken its outcome

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from concurrent.futures import Executor
@@ -64,17 +65,22 @@ async def _within_timeout(
         if definition.takes_context
         else payload[0]
     )
+    limit = attempt.claimed.timeout
+    # The time-out is the function's: one that waits for a thread has not begun.
+    scope = asyncio.timeout(None)
     if iscoroutinefunction(definition.func):
         work = definition.func(*args, **payload[1])
     else:
-        call = partial(definition.func, *args, **payload[1])
-        work = in_thread(threads, call, attempt.interrupt, own_connections=attempt.in_worker)
-    limit = attempt.claimed.timeout
+        work = in_thread(
+            threads, partial(definition.func, *args, **payload[1]), attempt.interrupt,
+            began=lambda: _begin(attempt, scope), own_connections=attempt.in_worker,
+        )  # fmt: skip
     if limit is None:
         return await work
-    scope = asyncio.timeout(limit)
     try:
         async with scope:
+            if iscoroutinefunction(definition.func):
+                _begin(attempt, scope)
             result = await work
         if not scope.expired():  # else it swallowed its cancellation
             return result
@@ -83,6 +89,16 @@ async def _within_timeout(
             raise
         raise too_late(limit) from error
     raise too_late(limit)
+
+
+def _begin(attempt: Attempt, scope: asyncio.Timeout) -> None:
+    limit = attempt.claimed.timeout
+    if limit is None or attempt.outcome is not None:
+        return
+    with contextlib.suppress(RuntimeError):  # it has ended before the loop heard of its begin
+        scope.reschedule(asyncio.get_running_loop().time() + limit)
+    if attempt.on_begin is not None:
+        attempt.on_begin()
 
 
 def too_late(limit: float | None) -> TimeoutError:

@@ -18,17 +18,26 @@ async def in_thread(
     call: Callable[[], T],
     interrupted: Callable[[], None],
     *,
+    began: Callable[[], None] = lambda: None,
     own_connections: bool = True,
 ) -> T:
     """Call it in the pool; a cancellation waits until its thread returns.
 
     A thread cannot be killed: `interrupted` is called so that it may look and return by itself.
     Until it returns it keeps its slot, so that the same function never runs twice at once in this
-    process. One that still waits for a thread never starts. `own_connections`: database
+    process. One that still waits for a thread never starts; `began` is called, on the loop, when it
+    has one. `own_connections`: database
     connections are looked after as around a request.
     """
     context = contextvars.copy_context()
-    job = threads.submit(context.run, _with_fresh_database if own_connections else _call, call)
+    loop = asyncio.get_running_loop()
+    run = _with_fresh_database if own_connections else _call
+
+    def begin() -> T:
+        loop.call_soon_threadsafe(began)
+        return run(call)
+
+    job = threads.submit(context.run, begin)
     future = asyncio.wrap_future(job)
     cancellation: asyncio.CancelledError | None = None
     while not future.done():

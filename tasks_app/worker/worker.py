@@ -151,14 +151,18 @@ class Worker:
         attempt = Attempt(
             claimed=claimed, output=output, on_wait=lambda waits: self._waits(attempt, waits=waits)
         )
+        attempt.on_begin = lambda: self._watch(attempt)
         self._attempts[claimed.token] = attempt
         self._running += 1
         attempt.task = asyncio.create_task(
             execute(attempt, self._threads), name=f"signalbox-task-{claimed.id}"
         )
         attempt.task.add_done_callback(lambda done: self._ended(attempt, done))
-        if claimed.timeout is not None:
-            limit = claimed.timeout + IGNORED_CANCEL_SECONDS
+
+    def _watch(self, attempt: Attempt) -> None:
+        """Give up the attempt when it ignores its time-out too long, counted from its begin."""
+        if attempt.claimed.timeout is not None and attempt.outcome is None:
+            limit = attempt.claimed.timeout + IGNORED_CANCEL_SECONDS
             attempt.overdue = self._loop.call_later(limit, self._overdue, attempt)
 
     def _waits(self, attempt: Attempt, *, waits: bool) -> None:

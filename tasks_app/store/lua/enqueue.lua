@@ -31,15 +31,17 @@ if ARGV[6] ~= '' and redis.call('ZCOUNT', key('serving', f.queue), now - ARGV[6]
 end
 local same = holder('unique', f.unique, 'scheduled', 'queued', 'running', 'canceling')
 if same then return answer(2, same) end
-local due = tonumber(ARGV[2])
-local debounce, longest = tonumber(ARGV[4]), tonumber(ARGV[5])
-if debounce then due = math.max(due or 0, now + debounce) end
+local asked = tonumber(ARGV[2]) or 0 -- not before this moment, whatever the debouncing says
+local due = asked > 0 and asked or nil
+local debounce, longest, lasts = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[3])
+if debounce then due = math.max(asked, now + debounce) end
 local waiting, state = holder('debounce', f.debounce, 'scheduled', 'queued')
 if waiting then
   redis.call('HSET', key('task', waiting), 'payload', f.payload)
   if state == 'scheduled' then
-    due = math.min(due, whole(redis.call('HGET', key('task', waiting), 'latest'), due))
+    due = math.min(due, math.max(asked, whole(redis.call('HGET', key('task', waiting), 'latest'), due)))
     redis.call('HSET', key('task', waiting), 'due', due)
+    if lasts then redis.call('HSET', key('task', waiting), 'expires', due + lasts) end
     redis.call('ZADD', key('scheduled'), due, waiting)
     hint(waiting, f.user)
   end
@@ -51,8 +53,8 @@ local score = string.format('%.0f', (100 - tonumber(f.priority)) * 1759218604441
 local status = (due and due > now) and 'scheduled' or 'queued'
 redis.call('HSET', task, 'status', status, 'seq', seq, 'score', score, 'created', now, unpack(ARGV, 7))
 if due then redis.call('HSET', task, 'due', due) end
-if ARGV[3] ~= '' then redis.call('HSET', task, 'expires', now + ARGV[3]) end
-if longest then redis.call('HSET', task, 'latest', now + longest) end
+if lasts then redis.call('HSET', task, 'expires', math.max(now, due or 0) + lasts) end
+if longest then redis.call('HSET', task, 'latest', math.max(asked, now + longest)) end
 redis.call('HSET', key('tasks'), id, f.item or '')
 if f.item then redis.call('SADD', key('item', f.item), id) end
 redis.call('ZADD', key('all'), seq, id)

@@ -109,28 +109,32 @@ class Model:
             return "NO_WORKER", new.id
         if other := self.keys.get(("unique", new.unique_key)):
             return "EXISTS", other
-        due = None if new.run_after is None else round(new.run_after.timestamp() * 1000)
+        asked = 0 if new.run_after is None else round(new.run_after.timestamp() * 1000)
+        due = asked or None
         if new.debounce is not None:
             due = max(due or 0, self.now + round(new.debounce * 1000))
         if new.debounce_key and (other := self.keys.get(("debounce", new.debounce_key))):
-            self._debounce(self.entries[other], new.payload, due or 0)
+            self._debounce(self.entries[other], new, due or 0, asked)
             return "MERGED", other
         self.seq += 1
         entry = Entry(new.id, self.seq, new, new.payload, S.QUEUED, due)
         if due is not None and due > self.now:
             entry.status = S.SCHEDULED
         if new.expires_in is not None:
-            entry.expires = self.now + round(new.expires_in * 1000)
+            entry.expires = max(self.now, due or 0) + round(new.expires_in * 1000)
         if new.max_wait is not None:
-            entry.latest = self.now + round(new.max_wait * 1000)
+            entry.latest = max(asked, self.now + round(new.max_wait * 1000))
         self.entries[new.id] = entry
         self._adopt(entry)
         return "ENQUEUED", new.id
 
-    def _debounce(self, waiting: Entry, payload: str, due: int) -> None:
-        waiting.payload = payload
+    def _debounce(self, waiting: Entry, new: NewTask, due: int, asked: int) -> None:
+        waiting.payload = new.payload
         if waiting.status is S.SCHEDULED:
-            waiting.due = due if waiting.latest is None else min(due, waiting.latest)
+            latest = due if waiting.latest is None else waiting.latest
+            waiting.due = min(due, max(asked, latest))
+            if new.expires_in is not None:
+                waiting.expires = waiting.due + round(new.expires_in * 1000)
 
     def _adopt(self, entry: Entry) -> None:
         superseded = self.keys.get(("supersede", entry.new.supersede_key))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from tasks_app import api
 from tasks_app.definition import TaskDefinition
@@ -173,6 +175,27 @@ async def test_debounce_is_by_user_definition_and_item() -> None:
         for user in ("1", "2")
     }
     assert len(ids) == 4
+
+
+async def test_debouncing_never_starts_a_task_before_the_moment_it_was_asked_for() -> None:
+    moment = timezone.now() + timedelta(hours=1)
+    early = LATER.using(debounce=1, max_wait=2, run_after=moment)
+    first = await enqueue(early, 1, 1)
+    assert await due(first.id) == pytest.approx(moment.timestamp() * 1000, abs=1.5)
+    await enqueue(early, 2, 2)
+    assert await due(first.id) == pytest.approx(moment.timestamp() * 1000, abs=1.5)
+
+
+async def test_a_task_expires_so_long_after_it_was_due() -> None:
+    first = await enqueue(LATER.using(expires_in=1), 1, 1)
+    expires = keys.current().task(first.id)
+    before = float(await client.client().hget(expires, "expires"))
+    assert before == await due(first.id) + 1000
+    await client.client().hset(expires, "expires", "5")
+    await enqueue(LATER.using(expires_in=1), 2, 2)
+    assert float(await client.client().hget(expires, "expires")) >= before
+    await make_due(first.id)
+    assert [attempt.id for attempt in await claim()] == [first.id]
 
 
 async def test_a_stopped_debounced_task_leaves_no_key() -> None:

@@ -166,3 +166,18 @@ async def test_every_notice_is_heeded_also_during_a_claim(
         tasks = [await api.enqueue_task(sample_tasks.add, args=(1, 2)) for _ in range(3)]
         for task in tasks:
             assert (await api.wait_task(task.id, 5)).is_finished
+
+
+async def test_a_time_out_counts_from_the_begin_not_from_the_wait_for_a_thread(
+    settings: Any,
+) -> None:
+    settings.THREAD_POOL_SIZE = 1
+    limited = sample_tasks.rest_in_thread.using(timeout=1.0)
+    async with running(Worker(name="test", grace=0.2)):
+        tasks = [await api.enqueue_task(limited, args=(0.5,)) for _ in range(5)]
+        ended = [await api.wait_task(task.id, 30) for task in tasks]
+        late = await api.enqueue_task(limited.using(timeout=0.1), args=(0.5,))
+        failed = await api.wait_task(late.id, 30)
+    assert {task.status for task in ended} == {TaskState.SUCCEEDED}
+    assert failed.error is not None
+    assert failed.error["type"] == "TimeoutError"
