@@ -233,17 +233,17 @@ async def test_it_reaps_the_dead_while_it_has_coroutines() -> None:
 async def test_shutdown_cancels_and_settles_with_its_reason() -> None:
     ids, said = [], []
 
-    async def tidy() -> None:
+    async def tidy(number: int) -> None:
         try:
             await waiting()
         finally:
             # Redis still answers, and this process still hears commands.
-            said.append((await api.get_task(ids[0])).status)
+            said.append((await api.get_task(ids[number])).status)
             with pytest.raises(ShuttingDown):
                 await create_task(waiting())
 
-    for _ in range(3):
-        task_id, _ = await create_task(tidy())
+    for number in range(3):
+        task_id, _ = await create_task(tidy(number))
         ids.append(task_id)
     stopped, _ = await create_task(waiting())
     await asyncio.sleep(0)
