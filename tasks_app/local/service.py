@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import json
 import logging
 import os
 import time
@@ -26,6 +25,7 @@ from tasks_app.store import keys
 from tasks_app.store.registrations import RegisterCode
 from tasks_app.store.subscriptions import subscriptions
 from tasks_app.worker.attempt import Purpose
+from tasks_app.worker.commands import task_to_stop
 from tasks_app.worker.heartbeat import Heartbeat
 from tasks_app.worker.worker import (
     GIVE_UP_SECONDS,
@@ -209,12 +209,7 @@ class LocalTasks:
         if message is None:  # commands may have been missed: the heartbeat reads the state
             self._heartbeat.kick()
             return
-        try:
-            command = json.loads(message)
-            task_id = str(command["task_id"]) if command["action"] == "stop" else ""
-        except (ValueError, KeyError, TypeError):
-            log.warning("command_ignored reason=malformed")
-            return
+        task_id = task_to_stop(message)
         if task_id in self._started:
             self._cancel(self._started[task_id], Purpose.STOP)
         elif task_id in self._arriving:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import socket
@@ -20,6 +19,7 @@ from tasks_app.store import tasks as store
 from tasks_app.store.subscriptions import subscriptions
 from tasks_app.worker.announce import Announcer
 from tasks_app.worker.attempt import Attempt, Ending, Outcome, Purpose
+from tasks_app.worker.commands import task_to_stop
 from tasks_app.worker.exchange import Exchange
 from tasks_app.worker.executor import cancelled, execute, failed, too_late
 from tasks_app.worker.heartbeat import Heartbeat
@@ -125,12 +125,7 @@ class Worker:
         if message is None:  # commands may have been missed: the heartbeat reads the state
             self._heartbeat.kick()
             return
-        try:
-            command = json.loads(message)
-            task_id = str(command["task_id"]) if command["action"] == "stop" else ""
-        except (ValueError, KeyError, TypeError):
-            log.warning("command_ignored reason=malformed")
-            return
+        task_id = task_to_stop(message)
         for attempt in list(self._attempts.values()):
             if attempt.claimed.id == task_id:
                 self._cancel(attempt, Purpose.STOP)
