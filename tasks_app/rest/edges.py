@@ -17,7 +17,7 @@ from django.views import defaults
 
 from tasks_app.rest.errors import UNEXPECTED, detail_response
 
-PROBES = frozenset({"/healthz", "/readyz"})
+PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 UNKNOWN_HOST = "The host name of this address is not one of ALLOWED_HOSTS."
 MALFORMED = "The request is malformed."
 

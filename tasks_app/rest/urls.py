@@ -12,7 +12,7 @@ from django.urls import URLPattern, URLResolver, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
 
-from tasks_app.rest import account, completions, health, tasks
+from tasks_app.rest import account, completions, health, metrics, tasks
 from tasks_app.rest.auth import BearerAuth, SessionAuth
 from tasks_app.rest.body import JSONParser
 from tasks_app.rest.errors import add_handlers, detail_response
@@ -64,6 +64,7 @@ def _patterns() -> tuple[list[URLPattern | URLResolver], str, str]:
 urlpatterns = [
     path("healthz", _says_405_in_json(health.healthz), name="healthz"),
     path("readyz", _says_405_in_json(health.readyz), name="readyz"),
+    path("metrics", _says_405_in_json(metrics.metrics), name="metrics"),
     path("api/", not_found),
     path("api/", _patterns()),
     re_path(r"^api(?:/|$)", not_found),

@@ -80,6 +80,7 @@ class Attempt(Held):
     on_wait: Callable[[bool], None]  # it waits for other tasks, or goes on
     interrupted: bool = False  # a thread was asked to return, by whatever: it cannot be cancelled
     started_ms: int = field(default_factory=lambda: int(time.time() * 1000))
+    _begun: float = field(default_factory=time.monotonic, repr=False)
     # Whether synchronous code runs in threads of the worker, with their own database connections.
     in_worker: bool = True
     on_begin: Callable[[], None] | None = None  # its function is called now
@@ -91,6 +92,11 @@ class Attempt(Held):
     @property
     def lease(self) -> tuple[str, str]:
         return self.claimed.id, self.claimed.token
+
+    @property
+    def seconds(self) -> float:
+        """How long this worker has held the attempt."""
+        return time.monotonic() - self._begun
 
     def interrupt(self) -> None:
         self.interrupted = True

@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from tasks_app import conf
+from tasks_app.domain.metrics import ATTEMPT_SECONDS, ATTEMPTS
 from tasks_app.domain.owned import end_owned
 from tasks_app.domain.records import Claimed
 from tasks_app.errors import StoreUnavailable
+from tasks_app.services import metrics
 from tasks_app.store import client, keys
 from tasks_app.store import tasks as store
 from tasks_app.store.subscriptions import subscriptions
@@ -90,6 +92,7 @@ class Worker:
         exchange = asyncio.create_task(self._exchange.run(), name="signalbox-exchange")
         heartbeat = asyncio.create_task(self._heartbeat.run(), name="signalbox-heartbeat")
         lag = asyncio.create_task(self._facts.lag.run(), name="signalbox-lag")
+        figures = asyncio.create_task(metrics.keep_handing_on(), name="signalbox-metrics")
         ending = asyncio.create_task(stopping.wait(), name="signalbox-stopping")
         try:
             await asyncio.wait({exchange, heartbeat, ending}, return_when=asyncio.FIRST_COMPLETED)
@@ -97,8 +100,8 @@ class Worker:
         finally:
             await self._announcer.drain(GIVE_UP_SECONDS)
             # The heartbeat goes last, so that no lease is lost while the rest is written.
-            await end_owned(ending, lag, exchange, heartbeat)
-            owned = (exchange, heartbeat, lag, ending)
+            await end_owned(ending, lag, exchange, figures, heartbeat)
+            owned = (exchange, heartbeat, lag, figures, ending)
             results = await asyncio.gather(*owned, return_exceptions=True)
             await self._leave()
         for result in results:
@@ -182,6 +185,7 @@ class Worker:
             attempt.outcome = _outcome(attempt, done)
         if attempt.settled:
             self._forget(attempt)
+        _count(attempt, attempt.outcome.ending)
         log.log(
             logging.DEBUG if attempt.outcome.ending is Ending.SUCCEEDED else logging.INFO,
             "attempt_ended task_id=%s name=%s attempt=%s ending=%s",
@@ -271,6 +275,12 @@ class Worker:
             await client.arun_all(store.forget_worker(names, self.instance, self.queues))
         except StoreUnavailable:
             log.warning("worker_left_unannounced instance=%s", self.instance)
+
+
+def _count(attempt: Attempt, ending: Ending) -> None:
+    claimed = attempt.claimed
+    metrics.count(ATTEMPTS, (claimed.name, ending.value))
+    metrics.observe(ATTEMPT_SECONDS, (claimed.name,), attempt.seconds)
 
 
 def _outcome(attempt: Attempt, done: asyncio.Task[Outcome]) -> Outcome:

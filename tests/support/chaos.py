@@ -274,7 +274,7 @@ class Chaos:
         names = keys.current()
         await client.arun(scripts.reap(names.prefix, lease=LEASE_SECONDS))
         found = set(await client.client().keys("*"))
-        lasting = {names.name(kind) for kind in ("sequence", "fences", "periodic")}
+        lasting = {names.name(kind) for kind in ("sequence", "fences", "periodic", "metrics")}
         assert found <= lasting, sorted(found)[:20]
         return True
 

@@ -133,4 +133,5 @@ async def test_any_prefix_is_only_a_name(settings: Any, redis_url: str, name: st
         left = [key for key in every if key.startswith(prefix)]
         if left:
             await client.client().delete(*left)
-    assert [key for key in left if ":claims:" not in key] == [f"{prefix}:sequence"]
+    lasting = {f"{prefix}:{name}" for name in ("sequence", "metrics")}
+    assert {key for key in left if ":claims:" not in key} == lasting
