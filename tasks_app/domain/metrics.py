@@ -52,8 +52,7 @@ FIRST_TOKEN = Figure(
 )  # fmt: skip
 
 FIGURES: Mapping[str, Figure] = {
-    figure.name: figure
-    for figure in (ATTEMPTS, ATTEMPT_SECONDS, CALLS, TOKENS, CALL_DURATION, FIRST_TOKEN)
+    figure.name: figure for figure in (ATTEMPTS, CALLS, TOKENS, CALL_DURATION, FIRST_TOKEN)
 }
 
 
@@ -66,13 +65,13 @@ class Tally:
 
     def count(self, figure: Figure, labels: Sequence[str], number: float = 1) -> None:
         """Add to a counter; `labels` in the order of the figure's."""
-        self._add([((figure.name, *labels), number)])
+        self._add((((figure.name, *labels), number),))
 
     def observe(self, figure: Figure, labels: Sequence[str], value: float) -> None:
         """Add one value to a histogram."""
         bucket = str(bisect_left(figure.buckets, value))
         at = (figure.name, *labels)
-        self._add([((*at, bucket), 1), ((*at, SUM), value)])
+        self._add((((*at, bucket), 1), ((*at, SUM), value)))
 
     def take(self) -> dict[Field, float]:
         """Return what was counted and begin anew."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from tasks_app import conf
-from tasks_app.domain.metrics import ATTEMPT_SECONDS, ATTEMPTS
+from tasks_app.domain.metrics import ATTEMPTS
 from tasks_app.domain.owned import end_owned
 from tasks_app.domain.records import Claimed
 from tasks_app.errors import StoreUnavailable
@@ -278,9 +278,7 @@ class Worker:
 
 
 def _count(attempt: Attempt, ending: Ending) -> None:
-    claimed = attempt.claimed
-    metrics.count(ATTEMPTS, (claimed.name, ending.value))
-    metrics.observe(ATTEMPT_SECONDS, (claimed.name,), attempt.seconds)
+    metrics.observe(ATTEMPTS, (attempt.claimed.name, ending.value), attempt.seconds)
 
 
 def _outcome(attempt: Attempt, done: asyncio.Task[Outcome]) -> Outcome:

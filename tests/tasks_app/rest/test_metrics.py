@@ -6,7 +6,7 @@ import pytest
 from django.test import AsyncClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from tasks_app.domain.metrics import ATTEMPTS, CALL_DURATION, TOKENS, Tally, readings
+from tasks_app.domain.metrics import CALL_DURATION, TOKENS, Tally, readings
 from tasks_app.services import metrics
 from tasks_app.store import metrics as store
 
@@ -29,11 +29,11 @@ def total(samples: dict[tuple[str, tuple[tuple[str, str], ...]], float], name: s
 
 def test_what_could_not_be_handed_on_is_counted_later() -> None:
     tally = Tally()
-    tally.count(ATTEMPTS, ("a", "succeeded"))
+    tally.count(TOKENS, ("title", "m", "prompt"))
     taken = tally.take()
-    tally.count(ATTEMPTS, ("a", "succeeded"), 2)
+    tally.count(TOKENS, ("title", "m", "prompt"), 2)
     tally.give_back(taken)
-    assert tally.take() == {("signalbox_task_attempts", "a", "succeeded"): 3}
+    assert tally.take() == {("signalbox_generation_tokens", "title", "m", "prompt"): 3}
     assert tally.take() == {}
 
 
