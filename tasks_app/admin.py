@@ -1,4 +1,4 @@
-"""The admin: tasks and periodic jobs live from Redis, and API tokens."""
+"""The admin: tasks and periodic jobs live from Redis, API tokens, and the usage of models."""
 # ruff: noqa: ARG002 Django names the parameters of what is overridden here
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from django.utils import timezone
 
 from tasks_app.admin_periodic import PeriodicJobAdmin
 from tasks_app.admin_tasks import TaskAdmin
-from tasks_app.models import ApiToken, PeriodicJob, Task
+from tasks_app.admin_usage import ModelUsageAdmin
+from tasks_app.models import ApiToken, ModelUsage, PeriodicJob, Task
 
 if TYPE_CHECKING:
     TokenModelAdmin = admin.ModelAdmin[ApiToken]
@@ -20,6 +21,7 @@ else:
 
 admin.site.register(Task, TaskAdmin)
 admin.site.register(PeriodicJob, PeriodicJobAdmin)
+admin.site.register(ModelUsage, ModelUsageAdmin)
 
 
 @admin.register(ApiToken)

@@ -16,6 +16,7 @@ from tasks_app.domain.states import FINAL, TaskState
 from tasks_app.domain.stats import Stats
 from tasks_app.generation.catalog import aclose_catalog
 from tasks_app.local import service as _local
+from tasks_app.services import usage as _usage
 from tasks_app.services.access import aviewer_for, may_delete, viewer_for
 from tasks_app.services.browse import (
     Children,
@@ -118,6 +119,7 @@ async def shutdown() -> None:
     All of it reopens when used.
     """
     await _local.aclose()
+    await _usage.aclose()
     await aclose_catalog()
     await _subscriptions.aclose()
     await client.aclose()

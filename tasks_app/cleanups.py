@@ -9,11 +9,12 @@ from django.conf import settings
 
 from tasks_app.domain.periodic import Run
 from tasks_app.periodic_jobs import periodic
-from tasks_app.services import retention, tokens
+from tasks_app.services import retention, tokens, usage
 
 EXPIRED_TOKENS_KEPT = timedelta(
     days=30
 )  # so that somebody can still see why a token stopped working
+USAGE_KEPT = timedelta(days=400)  # a year's figures can be compared with the last one's
 
 
 @periodic(every=5, lock="prune", lock_timeout=15)
@@ -41,3 +42,10 @@ def clear_sessions(run: Run) -> None:
     """Do as Django's `clearsessions`; engines whose sessions expire by themselves have nothing."""
     run.check_sync()
     import_module(settings.SESSION_ENGINE).SessionStore.clear_expired()
+
+
+@periodic(cron="27 3 * * *", lock="old-usage")
+def delete_old_usage(run: Run) -> None:
+    """Delete the sums of model usage that are older than a year and a bit."""
+    run.check_sync()
+    usage.delete_before((run.due - USAGE_KEPT).date())

@@ -35,6 +35,37 @@ class ApiToken(models.Model):
         return f"{self.prefix}… {self.name}".rstrip()
 
 
+class ModelUsage(models.Model):
+    """What one user's tasks of one kind asked of one model on one day (UTC), added up."""
+
+    day = models.DateField()
+    # As in tasks: any text, "" for tasks without an owner; deleted users keep their sums.
+    user_id = models.CharField("user", max_length=200, blank=True, default="")
+    kind = models.CharField(max_length=64)
+    model = models.CharField(max_length=200)
+    calls = models.PositiveBigIntegerField(default=0)
+    failures = models.PositiveBigIntegerField(default=0)
+    prompt_tokens = models.PositiveBigIntegerField(default=0)
+    completion_tokens = models.PositiveBigIntegerField(default=0)
+    seconds = models.FloatField(default=0)
+    first_tokens = models.PositiveBigIntegerField("calls with output", default=0)
+    first_token_seconds = models.FloatField(default=0)
+
+    class Meta:
+        verbose_name = "usage of a model"
+        verbose_name_plural = "usage of models"
+        ordering = ["-day", "user_id", "kind", "model"]
+        default_permissions = ("view",)
+        constraints = [
+            models.UniqueConstraint(
+                fields=["day", "user_id", "kind", "model"], name="one_row_per_day_and_use"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.user_id} {self.kind} {self.model}"
+
+
 class NoRows(models.Manager[Row]):
     """Answers every query with nothing: whoever walks all models (dumpdata) finds no table."""
 
