@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tasks_app.errors import TasksError
 
 
@@ -16,6 +18,16 @@ class InvalidRequest(GenerationError):
     """The request's body has the wrong shape."""
 
     error_type = "invalid_request"
+
+
+class InvalidOptions(InvalidRequest):
+    """Fields of the task configuration are unknown or refused: `errors` says why, by name."""
+
+    error_type = "invalid_options"
+
+    def __init__(self, errors: Mapping[str, str]) -> None:
+        self.errors = dict(errors)
+        super().__init__(" ".join(f"{name}: {why}" for name, why in self.errors.items()))
 
 
 class UnknownModel(GenerationError):
