@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 # Token events carry the text of the first choice; delta events whatever else a chunk holds.
@@ -105,6 +106,20 @@ def has_output(piece: dict[str, Any]) -> bool:
         delta.get("tool_calls") or any(delta.get(key) for key in TEXT_KEYS)
         for _, delta, _ in choices(piece)
     )
+
+
+def text_piece(
+    piece: dict[str, Any], change: Callable[[str], str]
+) -> tuple[dict[str, Any], str]:
+    """Return the chunk with the first choice's text changed, and that text."""
+    made, texts = [], []
+    for index, delta, reason in choices(piece):
+        content = delta.get("content", "")
+        if index == 0 and content:
+            texts.append(change(content))
+            delta = {**delta, "content": texts[-1]}
+        made.append({"index": index, "delta": delta, "finish_reason": reason})
+    return {**piece, "choices": made}, "".join(texts)
 
 
 class CompletionBuilder:

@@ -30,6 +30,30 @@ class InvalidOptions(InvalidRequest):
         super().__init__(" ".join(f"{name}: {why}" for name, why in self.errors.items()))
 
 
+class KindDisabled(GenerationError):
+    """This kind of task is turned off; an administrator can turn it on."""
+
+    error_type = "kind_disabled"
+
+
+class InputTooLong(GenerationError):
+    """The text is longer than this installation allows."""
+
+    error_type = "input_too_long"
+
+
+class Refused(GenerationError):
+    """A filter refuses the request or its answer; the message tells the user why."""
+
+    error_type = "refused"
+
+
+class FilterFailed(GenerationError):
+    """A filter of this installation failed; its operator finds the cause in the log."""
+
+    error_type = "filter_failed"
+
+
 class UnknownModel(GenerationError):
     """No provider offers the model that was asked for."""
 

@@ -72,6 +72,28 @@ STOP_WORDS: dict[str, frozenset[str]] = {
         stato su sua sue sui sul sulla sulle suo suoi te ti tra troppo tu tua tue tuo tutte tutti
         tutto un una uno vi voglio voi vorrei vostra vostro"""
     ),
+    "pt": _words(
+        """a à às ao aos aí algo alguém algum alguma algumas alguns ali ainda antes aquela aquele
+        aquilo as assim até bem bom cada como contra da das de dela dele deles depois desde dessa
+        desse desta deste dia do dos e é ela elas ele eles em entre era eram essa esse esta está
+        estão estar estava este estou eu favor faz fazer foi foram gosto há isso isto já lá lhe
+        mais mas me menos mesmo meu meus minha minhas muita muito muitos na não nas nem nenhum no
+        nos nós nossa nosso num numa nunca o obrigada obrigado oi olá onde os ou outra outras outro
+        outros para pela pelo per pode podem poder posso pois por porque porquê pouco pra qual
+        quais qualquer quando quanto que quem quero se seja sem sempre ser será seu seus sim sob
+        sobre sou sua suas também tão tem têm tenho ter teu tua tudo um uma uns umas vai vamos você
+        vocês vou gostaria queria preciso"""
+    ),
+    "ru": _words(
+        """а бы был была были было быть в вам вас ваш весь во вот все всё всего всех вы где говорить
+        да даже для до должен другой его ее её если есть еще ещё же за здесь здравствуйте и из или
+        им их к каждый как какая какие какой когда которая которые который кто ли лучше мне много
+        могу можете может можно мой мы на над надо нам нас наш не него нее неё нет ни них но ну о
+        об один он она они оно от очень перед по под пожалуйста после потом потому почему при про
+        привет раз с сам свой себя сейчас сколько со спасибо так также такой там тебе тебя тем то
+        тогда того тоже только том ты у уже хорошо хочу чего чем через что чтобы эта эти это этого
+        этой этом этот я"""
+    ),
 }
 ALL_STOP_WORDS = frozenset().union(*STOP_WORDS.values())
 WORD = re.compile(r"[^\W_]+")
@@ -84,11 +106,23 @@ CJK_SMALL = re.compile(
 )
 
 
+# What tells a language from its relatives, whose small words it shares: letters only it has.
+_OWN_LETTERS = {
+    "de": re.compile(r"[äöüß]"),
+    "fr": re.compile(r"[çœêèàûî]"),
+    "es": re.compile(r"[ñ¿¡]"),
+    "pt": re.compile(r"[ãõ]"),
+}
+
+
 def language_of(text: str) -> str:
     """Return the language whose small words are most frequent in the text; English when unsure."""
     counts = Counter(word.lower() for word in WORD.findall(text[:20_000]))
     scores = {
-        language: sum(counts[word] for word in words) for language, words in STOP_WORDS.items()
+        language: float(sum(counts[word] for word in words))
+        for language, words in STOP_WORDS.items()
     }
+    for language, letters in _OWN_LETTERS.items():
+        scores[language] += 0.5 * min(len(letters.findall(text[:2_000].lower())), 4)
     best = max(scores, key=lambda language: scores[language])
     return best if scores[best] > scores["en"] else "en"
