@@ -15,6 +15,7 @@ from tasks_app.generation.errors import ProviderError
 
 logger = logging.getLogger("signalbox.generation")
 
+NOT_FOUND = 404
 # The budget of seconds ends the attempts, not their number.
 POLICY = Retry(max_attempts=50, base=0.5, cap=4.0)
 
@@ -61,10 +62,15 @@ async def _attempt(catalog: Catalog, body: dict[str, Any]) -> AsyncGenerator[dic
     held: list[dict[str, Any]] = []
     pieces = provider.stream(body)
     async with aclosing(pieces):
-        async for piece in pieces:
-            held.append(piece)
-            if has_output(piece):
-                break
+        try:
+            async for piece in pieces:
+                held.append(piece)
+                if has_output(piece):
+                    break
+        except ProviderError as error:
+            if error.status == NOT_FOUND:
+                await catalog.ensure_there(body["model"])
+            raise
         for piece in held:
             yield piece
         async for piece in pieces:
