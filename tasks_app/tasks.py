@@ -6,6 +6,7 @@ from typing import Any
 
 from tasks_app import (
     cleanups,  # noqa: F401 this app's periodic jobs: found because they are imported here
+    model_refresh,  # noqa: F401 another one
     task,
 )
 from tasks_app.definition import TaskDefinition

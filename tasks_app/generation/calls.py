@@ -17,6 +17,7 @@ from tasks_app.generation.providers import Provider
 
 logger = logging.getLogger("signalbox.generation")
 
+NOT_FOUND = 404
 # The budget of seconds ends the attempts, not their number.
 POLICY = Retry(max_attempts=50, base=0.5, cap=4.0)
 
@@ -72,10 +73,15 @@ async def _attempt(
     held: list[dict[str, Any]] = []
     pieces = _formatted(provider, body, schema)
     async with aclosing(pieces):
-        async for piece in pieces:
-            held.append(piece)
-            if has_output(piece):
-                break
+        try:
+            async for piece in pieces:
+                held.append(piece)
+                if has_output(piece):
+                    break
+        except ProviderError as error:
+            if error.status == NOT_FOUND:
+                await catalog.ensure_there(body["model"])
+            raise
         for piece in held:
             yield piece
         async for piece in pieces:

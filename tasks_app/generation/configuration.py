@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from asgiref.sync import sync_to_async
 from constance import settings as constance
 from constance.codecs import dumps, loads
 from constance.models import Constance
-from django.db import DatabaseError, close_old_connections, transaction
+from django.db import DatabaseError, transaction
 
+from tasks_app.database import query
 from tasks_app.generation.errors import InvalidOptions
 from tasks_app.generation.options import KINDS, OPTIONS, Override, TaskConfig, checked
+from tasks_app.generation.remembered import Remembered
 
 __all__ = ["KINDS", "Override", "TaskConfig", "current", "current_sync", "update", "update_sync"]
 
@@ -28,54 +28,16 @@ logger = logging.getLogger("signalbox.generation")
 FRESH_S = 0.5
 
 
-class _Copy:
-    """What one event loop last read; its readers share one question."""
-
-    def __init__(self) -> None:
-        self.config: TaskConfig | None = None
-        self.read_at = 0.0
-        self.reading: asyncio.Task[TaskConfig] | None = None
-
-    @property
-    def is_fresh(self) -> bool:
-        return self.config is not None and time.monotonic() - self.read_at < FRESH_S
-
-    def done(self, reading: asyncio.Task[TaskConfig]) -> None:
-        self.reading = None
-        if not reading.cancelled():
-            reading.exception()  # whoever waits has it; perhaps nobody does any more
-
-    async def read(self) -> TaskConfig:
-        asked_at = time.monotonic()
-        try:
-            config = await sync_to_async(_read_and_close)()
-        except DatabaseError as error:
-            if self.config is None:
-                raise
-            # What was forbidden stays forbidden: never back to the defaults.
-            logger.warning("task_config_kept error=%s", error)
-            config = self.config
-        self.config, self.read_at = config, asked_at
-        return config
-
-
-_copies: WeakKeyDictionary[asyncio.AbstractEventLoop, _Copy] = WeakKeyDictionary()
+_copies: WeakKeyDictionary[asyncio.AbstractEventLoop, Remembered[TaskConfig]] = WeakKeyDictionary()
 
 
 async def current() -> TaskConfig:
     """Return the configuration in force, at most half a second old.
 
-    While the database is away the last one known stays in force; raises DatabaseError where none
-    was read yet.
+    While the database is away the last one known stays in force, so that what was forbidden stays
+    forbidden; raises DatabaseError where none was read yet.
     """
-    copy = _copies.setdefault(asyncio.get_running_loop(), _Copy())
-    if copy.is_fresh and copy.config is not None:
-        return copy.config
-    if copy.reading is None:
-        copy.reading = asyncio.create_task(copy.read(), name="read the task configuration")
-        copy.reading.add_done_callback(copy.done)
-    # Shielded: one reading serves many callers and outlives any that is cancelled.
-    return await asyncio.shield(copy.reading)
+    return await _copy().get(FRESH_S)
 
 
 async def update(fields: Mapping[str, Any]) -> TaskConfig:
@@ -83,9 +45,8 @@ async def update(fields: Mapping[str, Any]) -> TaskConfig:
 
     Raises InvalidOptions, which names every field that is unknown or whose value is refused.
     """
-    config = await sync_to_async(update_sync)(fields)
-    copy = _copies.setdefault(asyncio.get_running_loop(), _Copy())
-    copy.config, copy.read_at = config, time.monotonic()
+    config = await query(update_sync, fields)
+    _copy().put(config)
     return config
 
 
@@ -109,13 +70,15 @@ def update_sync(fields: Mapping[str, Any]) -> TaskConfig:
         return current_sync()
 
 
-def _read_and_close() -> TaskConfig:
-    # In a worker no request ends, which would close a connection that has grown old or broken.
-    close_old_connections()
-    try:
-        return current_sync()
-    finally:
-        close_old_connections()
+async def _read() -> TaskConfig:
+    return await query(current_sync)
+
+
+def _copy() -> Remembered[TaskConfig]:
+    loop = asyncio.get_running_loop()
+    if loop not in _copies:
+        _copies[loop] = Remembered("task configuration", _read, outages=(DatabaseError,))
+    return _copies[loop]
 
 
 def _key(name: str) -> str:

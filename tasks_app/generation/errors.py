@@ -62,7 +62,25 @@ class UnknownModel(GenerationError):
     def __init__(self, model_id: str, known: list[str], note: str = "") -> None:
         self.model_id = model_id
         self.known = known
+        self.note = note
         super().__init__(_unknown_model(model_id, known, note))
+
+
+class KindForbidden(GenerationError):
+    """You may not use this kind of generation: it is left to groups that you are not in."""
+
+    error_type = "kind_forbidden"
+
+
+class LimitReached(GenerationError):
+    """You have used what one user may in a minute; `retry_after` seconds from now there is more."""
+
+    error_type = "limit_reached"
+    permanent = False
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class ProviderError(GenerationError):
