@@ -6,6 +6,7 @@ Counting, comparing and cutting; every function is linear in the length of what 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 
@@ -24,7 +25,7 @@ from tasks_app.generation.extract import (
 )
 from tasks_app.generation.guide import QUESTIONS
 from tasks_app.generation.kinds import Answer, Subject
-from tasks_app.generation.stopwords import CJK, language_of
+from tasks_app.generation.stopwords import CJK, language_of, small_words
 
 MOST_QUERY_WORDS = 8
 MOST_COMPLETION_WORDS = 12
@@ -32,13 +33,13 @@ LONGEST_DESCRIPTION = 400
 _PUNCTUATION = " \t\r\n\"'`*_#.,;:!?…-–—()[]{}<>«»„“”‚‘’¿¡。，！？"
 _PIECE = re.compile(r"\S+")
 # How people ask for a picture; the picture itself comes after.
-_PICTURE_WORDS = frozenset(
+_PICTURE_WORDS = small_words(
     """draw paint sketch generate create make show render imagine picture image photo photograph
     illustration drawing painting zeichne zeichnen male malen erstelle erstellen generiere bild
-    foto zeichnung gemälde dessine dessiner peins crée créer génère image photo dessin dibuja
-    dibujar pinta crea crear genera imagen foto dibujo disegna disegnare dipingi immagine disegno
-    desenhe desenhar pinte crie criar gere imagem desenho нарисуй нарисовать создай сгенерируй
-    картинку изображение рисунок фото""".split()
+    foto zeichnung gemälde dessine dessiner peins crée créer génère dessin dibuja dibujar pinta
+    crea crear genera imagen dibujo disegna disegnare dipingi immagine disegno desenhe desenhar
+    pinte crie criar gere imagem desenho нарисуй нарисовать создай сгенерируй картинку изображение
+    рисунок фото"""
 )
 
 
@@ -151,7 +152,7 @@ def merged(subject: Subject) -> Answer:
 
 def _agreement(text: str, others: Sequence[str]) -> float:
     shared = sum(shared_terms(text, other) for other in others if other is not text)
-    return shared / (8 + len(set(terms(text))) ** 0.5)
+    return shared / (8 + math.sqrt(len(set(terms(text)))))
 
 
 def _said(subject: Subject) -> list[tuple[str, str]]:

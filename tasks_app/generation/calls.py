@@ -103,7 +103,9 @@ async def _formatted(
             # Refused before anything came: a request's status is known only then.
             if not formats.learn(error, provider.name, asked, body):
                 raise
-            logger.info("response_format_refused model=%s provider=%s", body["model"], provider.name)
+            logger.info(
+                "response_format_refused model=%s provider=%s", body["model"], provider.name
+            )
         else:
             return
 

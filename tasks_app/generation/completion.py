@@ -108,17 +108,15 @@ def has_output(piece: dict[str, Any]) -> bool:
     )
 
 
-def text_piece(
-    piece: dict[str, Any], change: Callable[[str], str]
-) -> tuple[dict[str, Any], str]:
+def text_piece(piece: dict[str, Any], change: Callable[[str], str]) -> tuple[dict[str, Any], str]:
     """Return the chunk with the first choice's text changed, and that text."""
     made, texts = [], []
     for index, delta, reason in choices(piece):
-        content = delta.get("content", "")
-        if index == 0 and content:
-            texts.append(change(content))
-            delta = {**delta, "content": texts[-1]}
-        made.append({"index": index, "delta": delta, "finish_reason": reason})
+        changed = dict(delta)
+        if index == 0 and (content := delta.get("content")):
+            changed["content"] = change(content)
+            texts.append(changed["content"])
+        made.append({"index": index, "delta": changed, "finish_reason": reason})
     return {**piece, "choices": made}, "".join(texts)
 
 

@@ -29,7 +29,7 @@ _SHORTCODE = re.compile(r":([a-z][a-z0-9_+-]{1,40}):")
 def first_emoji(text: str) -> str | None:
     """Return the first emoji, whole with its modifiers and joiners, None when there is none.
 
-    Escaped ones (`\\ud83d\\udd25`) and names between colons (`:fire:`) count when no other is there.
+    Where there is no other, one in JSON's escapes counts, and a name between colons (`:fire:`).
     """
     found = _EMOJI.search(text) or _EMOJI.search(unescaped(text))
     if found:

@@ -1,3 +1,4 @@
+# ruff: noqa: E501, RUF001 - a table, one line each, in several scripts
 """Which emoji stands for which words: beginnings of words, in the built-in model's languages."""
 
 from __future__ import annotations
@@ -83,5 +84,6 @@ def emoji_for(text: str) -> str | None:
 def _emoji_of(word: str) -> str | None:
     if word in _EMOJI_OF:
         return _EMOJI_OF[word]
-    beginnings = (word[:size] for size in range(min(len(word), _LONGEST), _SHORTEST_BEGINNING - 1, -1))
+    sizes = range(min(len(word), _LONGEST), _SHORTEST_BEGINNING - 1, -1)
+    beginnings = (word[:size] for size in sizes)
     return next((_EMOJI_OF[begun] for begun in beginnings if begun in _EMOJI_OF), None)

@@ -1,4 +1,4 @@
-"""Filters: a project's own functions that see, change or refuse what goes to a model and comes back.
+"""A project's own functions that see, change or refuse what goes to a model and what comes back.
 
 `SIGNALBOX_FILTERS` names them by dotted path, in the order in which they are asked. Each is a
 function marked with `@inlet`, `@stream` or `@outlet`, or a class with methods of these names,
@@ -54,7 +54,7 @@ class Call:
     state: dict[str, Any] = field(default_factory=dict)
 
 
-# --- marking functions ------------------------------------------------------------------------------
+# --- marking functions ---------------------------------------------------------------------------
 
 
 def inlet(*kinds: str) -> Callable[[F], F]:
@@ -85,7 +85,7 @@ def _marking(stage: str, kinds: Iterable[str]) -> Callable[[F], F]:
     return mark
 
 
-# --- loading ----------------------------------------------------------------------------------------
+# --- loading -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +133,7 @@ def _loaded_class(path: str, found: Any) -> Filter:
         )
     kinds = getattr(made, "kinds", ())
     if isinstance(kinds, str) or not isinstance(kinds, Iterable):
-        raise ValueError(f"{path!r}: kinds must be a set of kinds, such as {{'title', 'chat'}}.")
+        raise ValueError(f"{path!r}: kinds must be a set of kinds, such as {{'title'}}.")  # noqa: TRY004 one error for all
     return Filter(path=path, stages=stages, kinds=frozenset(kinds))
 
 
@@ -142,7 +142,7 @@ def _loaded(named: tuple[str, ...]) -> tuple[Filter, ...]:
     return tuple(load(path) for path in named)
 
 
-# --- running ----------------------------------------------------------------------------------------
+# --- running -------------------------------------------------------------------------------------
 
 
 class Chain:

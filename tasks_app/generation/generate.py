@@ -68,9 +68,7 @@ async def generate(
     content = kind.content(kind.fallback(subject) if found is None else found)
     if not asking.has_shown:
         context.token(content)
-    made = completion(
-        context.task_id, choice.model, content, asking.created, usage=asking.usage
-    )
+    made = completion(context.task_id, choice.model, content, asking.created, usage=asking.usage)
     return made if found is not None else made | {"fallback": True}
 
 
@@ -133,9 +131,7 @@ class _Asking:
         self._context = context
         self._filters = filters
 
-    async def asked(
-        self, request: dict[str, Any], retry_seconds: float | None
-    ) -> Answer | None:
+    async def asked(self, request: dict[str, Any], retry_seconds: float | None) -> Answer | None:
         """Return the answer, None when both outputs are useless."""
         budget = retry_budget() if retry_seconds is None else retry_seconds
         started_at = time.monotonic()

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - several scripts are this module's business
 """The built-in model's fixed texts: its introduction and its questions, and the guide it quotes."""
 
 from __future__ import annotations

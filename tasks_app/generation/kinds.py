@@ -97,7 +97,7 @@ class Kind:
         return json.dumps({self.field: answer}, ensure_ascii=False)
 
 
-# --- what stands in for an answer -------------------------------------------------------------------
+# --- what stands in for an answer ----------------------------------------------------------------
 
 
 def fallback_title(subject: Subject) -> str:
@@ -122,7 +122,7 @@ def _fallback_answer(subject: Subject) -> str:
     return max(subject.responses, key=len, default="")
 
 
-# --- the table --------------------------------------------------------------------------------------
+# --- the table -----------------------------------------------------------------------------------
 
 TITLE = Kind(
     name="title",
@@ -219,12 +219,11 @@ MOA = Kind(
     is_streamed=True,
 )
 KINDS = {
-    kind.name: kind
-    for kind in (TITLE, FOLLOW_UP, TAGS, IMAGE_PROMPT, QUERIES, AUTO, EMOJI, MOA)
+    kind.name: kind for kind in (TITLE, FOLLOW_UP, TAGS, IMAGE_PROMPT, QUERIES, AUTO, EMOJI, MOA)
 }
 
 
-# --- receiving --------------------------------------------------------------------------------------
+# --- receiving -----------------------------------------------------------------------------------
 
 
 def receive(kind: Kind, body: Mapping[str, Any]) -> Subject:

@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 - models write the punctuation of several scripts
-"""What a model really wrote, without its reasoning and its wrapping: the ground the readers share."""
+"""What a model really wrote, without its reasoning and its wrapping: what the readers share."""
 
 from __future__ import annotations
 

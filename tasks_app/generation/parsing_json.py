@@ -22,9 +22,9 @@ _DECODER = json.JSONDecoder(strict=False)
 # What may close a text that was opened by this quote; „ and « are closed by what they look like.
 _CLOSING = {
     '"': '"”“„',
-    "“": "”“\"",
-    "„": "“”\"",
-    "”": "”\"",
+    "“": '”“"',
+    "„": '“”"',
+    "”": '”"',
     "«": "»",
     "'": "'’",
     "‘": "’'",
@@ -124,20 +124,23 @@ class _Reader:
         self.position = match.end()
         return True
 
-    def _object(self, depth: int) -> dict[str, Any]:
+    def _object(self, depth: int) -> dict[str, Any] | list[Any]:
         found: dict[str, Any] = {}
+        loose: list[Any] = []  # a set, as Python writes it
         while True:
             self._skip(_GAP)
             sign = self._here
             if sign == "}":
                 self.position += 1
-                return found
+                return found or loose
             if not sign or sign in "{[]":
                 # The end of the text, of something around this, or no object at all.
                 return found
             key = self._key()
             if key and self._skip(_COLON):
                 found[key] = self.value(depth + 1)
+            elif key and sign in _CLOSING:
+                loose.append(key)
 
     def _key(self) -> str:
         if self._here in _CLOSING:

@@ -15,8 +15,10 @@ async def values_of(user_id: str) -> dict[str, str]:
 
 def values_of_sync(user_id: str) -> dict[str, str]:
     """Do as `values_of`, from synchronous code."""
+    if not user_id:
+        return {}
     try:
-        user = get_user_model().objects.filter(pk=user_id or None).first()
+        user = get_user_model().objects.filter(pk=user_id).first()
     except (ValueError, ValidationError):
         return {}  # an id that this project's users cannot have
     if user is None:

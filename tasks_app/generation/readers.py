@@ -44,6 +44,7 @@ _ITEM_TAG = re.compile(
 )
 _BETWEEN_TAGS = re.compile(r"[,;、，；·|\n]|\s#")
 _BETWEEN_LINES = re.compile(r"\n")
+_ELLIPSIS = re.compile(r"^\s*(?:…|\.\.\.)\s*|(?:…|\.\.\.)$")
 _QUESTION_END = "?？؟;՞"
 
 
@@ -154,7 +155,7 @@ def read_completion(raw: str, begun: str = "") -> str | None:
 
 
 def _continued(found: str, begun: str) -> str | None:
-    text = found.split("\n\n")[0].replace("\n", " ").rstrip()
+    text = found.split("\n\n", maxsplit=1)[0].replace("\n", " ").rstrip()
     if is_refusal(text):
         return None
     start = begun.rstrip()
@@ -162,8 +163,8 @@ def _continued(found: str, begun: str) -> str | None:
         # Models repeat what they are to go on from.
         text = text.lstrip()[len(start) :]
         text = text[1:] if begun != start and text[:1].isspace() else text
-    text = "".join(c for c in text.strip("…") if c.isprintable())
-    return text[:LONGEST_COMPLETION]
+    text = _ELLIPSIS.sub("", text)
+    return "".join(c for c in text if c.isprintable())[:LONGEST_COMPLETION]
 
 
 def _unquoted(line: str) -> str:
@@ -189,9 +190,11 @@ def _texts(output: Output, known: Names) -> Iterator[Any]:
         yield from texts_at(found, known.fields)
     for found in output.broken_values:
         yield from texts_at(found, known.fields)
-    for pattern in (known.field, known.tag, known.line):
+    for pattern in (known.field, known.tag):
         if match := pattern.search(output.text):
             yield unescaped(match["text"])
+    if line := known.line.search("\n".join(output.plain)):
+        yield line["text"]
 
 
 # --- lists --------------------------------------------------------------------------------------
@@ -258,20 +261,23 @@ def read_queries(raw: str) -> list[str] | None:
 
 def _lists(output: Output, shape: ListShape) -> Iterator[Iterable[Any]]:
     for values in (output.values, output.broken_values):
+        # Objects one after another, each with one text of the list.
+        row = [item for found in values[::-1] for item in _single(found, shape)]
+        if len(row) > 1 and len(row) == len(values):
+            yield row
         for found in values:
             for held in texts_at(found, shape.names.fields):
                 yield _as_items(held, shape)
         for found in values:
             yield _loose_items(found)
-        # Objects one after another, each with one text of the list.
-        yield [item for found in values[::-1] for item in _single(found, shape)]
+        yield row
     yield [match["text"] for match in _ITEM_TAG.finditer(output.text)]
-    if line := shape.names.line.search(output.text):
-        yield shape.between.split(line["text"])
     if not output.plain:
         return
-    bullets = [match["text"] for match in _BULLET.finditer("\n".join(output.plain))]
-    yield bullets or shape.plain(output.plain)
+    plain = "\n".join(output.plain)
+    if line := shape.names.line.search(plain):
+        yield shape.between.split(line["text"])
+    yield [match["text"] for match in _BULLET.finditer(plain)] or shape.plain(output.plain)
 
 
 def _as_items(held: Any, shape: ListShape) -> Iterable[Any]:
@@ -288,9 +294,8 @@ def _loose_items(found: Any) -> Iterable[Any]:
     """Return the items of a list without a name, and of an object that only numbers them."""
     if isinstance(found, list):
         return found
-    if all(plain_name(name)[-1:].isdigit() for name in found):
-        return found.values()
-    return ()
+    is_numbered = all(plain_name(name)[-1:].isdigit() for name in found)
+    return list(found.values()) if is_numbered else ()
 
 
 def _single(found: Any, shape: ListShape) -> Iterator[str]:
