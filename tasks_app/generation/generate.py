@@ -54,7 +54,8 @@ async def generate(
         str(body.get("model")), kind=kind.name, user_id=context.user_id or None, config=config
     )
     _log(context, f"{kind.name} by {choice.model} ({choice.reason})")
-    request = await _request(kind, subject, body, config, choice, context.user_id)
+    prompt = await rendered(kind, subject, config.template(kind.name), context.user_id)
+    request = _request(kind, subject, body, choice, prompt)
     call = Call(
         kind=kind.name,
         model=choice.model,
@@ -85,15 +86,9 @@ def check(kind: Kind, subject: Subject, config: TaskConfig) -> None:
         )
 
 
-async def _request(
-    kind: Kind,
-    subject: Subject,
-    body: Mapping[str, Any],
-    config: TaskConfig,
-    choice: Choice,
-    user_id: str,
-) -> dict[str, Any]:
-    template = config.template(kind.name) or kind.prompt
+async def rendered(kind: Kind, subject: Subject, template: str, user_id: str) -> str:
+    """Return a template, or the kind's own prompt where it is "", filled in with the subject."""
+    template = template or kind.prompt
     values = TemplateValues(
         now=timezone.localtime(),
         messages=subject.messages,
@@ -102,7 +97,12 @@ async def _request(
         responses=subject.responses,
         user=await values_of(user_id) if names_user(template) else {},
     )
-    prompt = await asyncio.to_thread(render, template, values)  # the loop is all tasks'
+    return await asyncio.to_thread(render, template, values)  # the loop is all tasks'
+
+
+def _request(
+    kind: Kind, subject: Subject, body: Mapping[str, Any], choice: Choice, prompt: str
+) -> dict[str, Any]:
     return {
         **{name: body[name] for name in PARAMETERS if body.get(name) is not None},
         **choice.params,

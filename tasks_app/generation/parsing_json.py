@@ -40,7 +40,7 @@ _COLON = re.compile(r"\s*+(?::|=>|=)")
 _WORDS = {"true": True, "false": False, "null": None, "none": None, "undefined": None}
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "", "f": ""}
-_AFTER_TEXT = ",:}];"
+_AFTER_TEXT = ",:=}];"
 
 
 def find_values(text: str) -> Iterator[dict[str, Any] | list[Any]]:
@@ -196,7 +196,7 @@ class _Reader:
         sign = self.text[after : after + 1]
         if not sign or sign in _AFTER_TEXT or sign in _CLOSING:
             return True
-        return "\n" in self.text[position:after] or self.text.startswith(("//", "/*"), after)
+        return "\n" in self.text[position:after] or self.text.startswith(("//", "/*", "#"), after)
 
     def _bare(self) -> Any:
         match = _BARE.match(self.text, self.position)
