@@ -1,17 +1,19 @@
-"""The admin: tasks and periodic jobs live from Redis, and API tokens."""
+"""The admin: tasks and periodic jobs live from Redis, the task configuration, and API tokens."""
 # ruff: noqa: ARG002 Django names the parameters of what is overridden here
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from constance.admin import Config
 from django.contrib import admin
 from django.http import HttpRequest
 from django.utils import timezone
 
+from tasks_app.admin_config import AccessRuleAdmin, TaskConfigurationAdmin
 from tasks_app.admin_periodic import PeriodicJobAdmin
 from tasks_app.admin_tasks import TaskAdmin
-from tasks_app.models import ApiToken, PeriodicJob, Task
+from tasks_app.models import AccessRule, ApiToken, PeriodicJob, Task, TaskConfiguration
 
 if TYPE_CHECKING:
     TokenModelAdmin = admin.ModelAdmin[ApiToken]
@@ -20,6 +22,9 @@ else:
 
 admin.site.register(Task, TaskAdmin)
 admin.site.register(PeriodicJob, PeriodicJobAdmin)
+admin.site.register(TaskConfiguration, TaskConfigurationAdmin)
+admin.site.register(AccessRule, AccessRuleAdmin)
+admin.site.unregister([Config])  # the library's own page, which has other permissions
 
 
 @admin.register(ApiToken)

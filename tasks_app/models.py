@@ -124,3 +124,22 @@ class PeriodicJob(models.Model):
 
     def __str__(self) -> str:
         return str(self.pk)
+
+
+class TaskConfiguration(models.Model):
+    """The task configuration as the admin's index sees it: django-constance keeps its values.
+
+    Who may look at all tasks may look at it, and who may act on them change it.
+    """
+
+    name = models.CharField(max_length=20, primary_key=True)
+
+    objects = NoRows["TaskConfiguration"]()
+
+    class Meta:
+        managed = False
+        default_permissions = ()
+        verbose_name = verbose_name_plural = "task configuration"
+
+    def __str__(self) -> str:
+        return "Task configuration"

@@ -29,6 +29,7 @@ TAKEN_PARAMS = frozenset(
         "background_tasks",
     }
 )  # fmt: skip
+UNUSED = "Kept for the reference system's clients; not used here."
 MARKS = ("__type__", "__value__")  # by these django-constance knows what it wrote
 _EFFORT = re.compile(r"[a-z]{1,32}")
 _LEFT_OVER = re.compile(r"\{\{[^{}]*\}\}|\{\{")
@@ -89,6 +90,10 @@ def _text(value: Any, longest: int) -> str:
 def _model(value: Any) -> str:
     # null, as the reference system's clients send it, means none.
     return "" if value is None else _text(value, LONGEST_MODEL).strip()
+
+
+def _kept_text(value: Any) -> str:
+    return "" if value is None else _text(value, LONGEST_TEMPLATE)
 
 
 def check_template(value: Any) -> str:
@@ -230,13 +235,9 @@ class TaskConfig:
     ENABLE_MOA_GENERATION: bool = _enable("the merge of several models' answers")
     MOA_GENERATION_PROMPT_TEMPLATE: str = _prompt("the merge of answers")
     # Kept for the reference system's clients, which send back all that they know of.
-    TOOLS_FUNCTION_CALLING_PROMPT_TEMPLATE: str = _option(
-        "", lambda value: _text(value or "", LONGEST_TEMPLATE), "Kept for clients; not used here."
-    )
-    ENABLE_VOICE_MODE_PROMPT: bool = _option(True, _flag, "Kept for clients; not used here.")
-    VOICE_MODE_PROMPT_TEMPLATE: str = _option(
-        "", lambda value: _text(value or "", LONGEST_TEMPLATE), "Kept for clients; not used here."
-    )
+    TOOLS_FUNCTION_CALLING_PROMPT_TEMPLATE: str = _option("", _kept_text, UNUSED)
+    ENABLE_VOICE_MODE_PROMPT: bool = _option(True, _flag, UNUSED)
+    VOICE_MODE_PROMPT_TEMPLATE: str = _option("", _kept_text, UNUSED)
     REQUESTS_PER_MINUTE: int = _option(
         0, _number(0), "How many completions one user may ask for in a minute; 0: any number."
     )

@@ -51,6 +51,13 @@ def rights_of_sync(user_id: str) -> Rights:
     )
 
 
+async def prefer(user: User, task_model: str) -> None:
+    """Keep the task model that a user prefers; "" for none."""
+    await query(
+        UserPreference.objects.update_or_create, user=user, defaults={"task_model": task_model}
+    )
+
+
 def _user(user_id: str) -> User | None:
     try:
         return get_user_model().objects.filter(pk=user_id, is_active=True).first()

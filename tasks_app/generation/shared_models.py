@@ -33,6 +33,11 @@ async def read_models() -> dict[str, ModelInfo]:
     return {model_id: model for model_id, entry in entries if (model := _model(entry))}
 
 
+def known_ids_sync() -> list[str]:
+    """Return the ids of all models, sorted, for synchronous code. Raises StoreUnavailable."""
+    return sorted(RedisDict(DICTIONARY))
+
+
 async def replace(entries: Entries) -> None:
     """Put new entries in the place of all old ones, in one step. Raises StoreUnavailable."""
     await RedisDict(DICTIONARY).areplace(entries)

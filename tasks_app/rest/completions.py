@@ -13,6 +13,7 @@ from tasks_app.definition import TaskDefinition
 from tasks_app.errors import TasksError
 from tasks_app.generation.catalog import get_catalog
 from tasks_app.generation.conf import BACKGROUND_RETRY_SECONDS
+from tasks_app.generation.rights import CHAT
 from tasks_app.rest import attend, chunks, places, sse
 from tasks_app.rest.auth import caller_of
 from tasks_app.rest.errors import ApiError, from_end, of_task
@@ -27,6 +28,7 @@ from tasks_app.rest.schemas import (
     ModelList,
     TaskResource,
 )
+from tasks_app.services import permission
 from tasks_app.tasks import chat_completion, title_generation
 
 router = Router(tags=["completions"])
@@ -38,9 +40,9 @@ RESPONSES: dict[Any, Any] = {200: Completion, 202: TaskResource, **ERRORS}
 
 
 @router.get("/models", response={200: ModelList, **ERRORS})
-async def models(request: HttpRequest) -> JsonResponse:  # noqa: ARG001 django-ninja knows it by name
-    """List the models of all providers that can be asked now."""
-    found = await get_catalog().models()
+async def models(request: HttpRequest) -> JsonResponse:
+    """List the models of all providers that the caller may use."""
+    found = await permission.visible_models(caller_of(request).viewer.user_id)
     return JsonResponse({"object": "list", "data": [model.resource() for model in found]})
 
 
@@ -52,14 +54,13 @@ async def create_chat_completion(request: HttpRequest, body: ChatRequest) -> Htt
     `item_id`. The answer's `X-Task-Id` names the task; it is stopped when the client goes away.
     `Prefer: respond-async` answers 202 at once and lets the task outlive the request.
     """
-    await get_catalog().find(body.model)
+    admitted = await permission.admit(caller_of(request).viewer, CHAT, body.model)
+    definition = permission.limited(chat_completion, body.model, admitted.config)
     if prefers_async(request):
-        return await _accepted(request, chat_completion, body)
+        return await _accepted(request, definition, body)
     if body.stream:
-        return await _streamed(request, body)
-    return await _answered(
-        await attend.enqueue(chat_completion, _payload(body), _ask(request, body))
-    )
+        return await _streamed(request, definition, body)
+    return await _answered(await attend.enqueue(definition, _payload(body), _ask(request, body)))
 
 
 @router.post("/tasks/{kind}/completions", response=RESPONSES, openapi_extra=COMPLETION_EXTRA)
@@ -102,11 +103,13 @@ def _ask(
     )
 
 
-async def _streamed(request: HttpRequest, body: ChatRequest) -> HttpResponseBase:
+async def _streamed(
+    request: HttpRequest, definition: TaskDefinition[..., Any], body: ChatRequest
+) -> HttpResponseBase:
     place = places.take("chat streams", caller_of(request).viewer.user_id, MOST_STREAMS)
     try:
         ask = _ask(request, body, is_streamed=True)
-        task = await attend.enqueue(chat_completion, _payload(body), ask)
+        task = await attend.enqueue(definition, _payload(body), ask)
         translator = chunks.Translator(task, body.model, with_usage=body.wants_usage)
         right = Right(caller_of(request), lambda viewer: viewer.user_id == task.user_id)
         frames = listening(right, chunks.frames(task, translator, right))

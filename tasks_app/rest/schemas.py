@@ -71,6 +71,14 @@ class ChatRequest(CompletionRequest):
         return bool(self.stream_options and self.stream_options.include_usage)
 
 
+class Preferences(BaseModel):
+    """What a user may change about themselves."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    task_model: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+
+
 class TaskQuery(BaseModel):
     """The filters of the list of tasks."""
 
