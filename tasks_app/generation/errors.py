@@ -15,9 +15,13 @@ class GenerationError(TasksError):
 
 
 class InvalidRequest(GenerationError):
-    """The request's body has the wrong shape."""
+    """The request's body has the wrong shape: `errors` says what is wrong with which field."""
 
     error_type = "invalid_request"
+
+    def __init__(self, message: str, field: str = "") -> None:
+        self.errors = {field: message}
+        super().__init__(message)
 
 
 class InvalidOptions(InvalidRequest):
@@ -26,8 +30,8 @@ class InvalidOptions(InvalidRequest):
     error_type = "invalid_options"
 
     def __init__(self, errors: Mapping[str, str]) -> None:
+        super().__init__(" ".join(f"{name}: {why}" for name, why in errors.items()))
         self.errors = dict(errors)
-        super().__init__(" ".join(f"{name}: {why}" for name, why in self.errors.items()))
 
 
 class KindDisabled(GenerationError):

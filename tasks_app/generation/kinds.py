@@ -241,7 +241,7 @@ def receive(kind: Kind, body: Mapping[str, Any]) -> Subject:
         responses=_responses(body.get("responses")),
     )
     if not getattr(subject, kind.needs):
-        raise InvalidRequest(_MISSING[kind.needs])
+        raise InvalidRequest(_MISSING[kind.needs], kind.needs)
     return subject
 
 
@@ -256,9 +256,9 @@ def _messages(value: Any) -> list[Mapping[str, Any]]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise InvalidRequest(_MISSING["messages"])
+        raise InvalidRequest(_MISSING["messages"], "messages")
     if not all(isinstance(message, dict) for message in value):
-        raise InvalidRequest("messages: each must be an object with role and content.")
+        raise InvalidRequest("messages: each must be an object with role and content.", "messages")
     return value
 
 
@@ -266,7 +266,7 @@ def _text(name: str, value: Any) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise InvalidRequest(f"{name} must be a text.")
+        raise InvalidRequest(f"{name} must be a text.", name)
     return value
 
 
@@ -274,14 +274,14 @@ def _responses(value: Any) -> list[str]:
     if value is None:
         return []
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-        raise InvalidRequest(_MISSING["responses"])
+        raise InvalidRequest(_MISSING["responses"], "responses")
     return [text for text in value if text.strip()]
 
 
 def _type(kind: Kind, value: Any) -> str:
     found = _text("type", value)
     if kind.types and (found or kind.types[0]) not in kind.types:
-        raise InvalidRequest(f"type must be one of: {', '.join(kind.types)}.")
+        raise InvalidRequest(f"type must be one of: {', '.join(kind.types)}.", "type")
     if len(found) > LONGEST_TYPE:
-        raise InvalidRequest(f"type must be at most {LONGEST_TYPE} characters long.")
+        raise InvalidRequest(f"type must be at most {LONGEST_TYPE} characters long.", "type")
     return found or next(iter(kind.types), "")

@@ -41,6 +41,9 @@ _STATUS_OF_TYPE = {
     **dict.fromkeys(PROVIDER_TYPES, 502),
     generation.UnknownModel.error_type: 404,
     generation.InvalidRequest.error_type: 422,
+    generation.KindDisabled.error_type: 400,
+    generation.InputTooLong.error_type: 400,
+    generation.Refused.error_type: 400,
 }
 _STATUS_OF_ERROR: dict[type[errors.TasksError], int] = {
     errors.StoreUnavailable: 503,
@@ -54,6 +57,10 @@ _STATUS_OF_ERROR: dict[type[errors.TasksError], int] = {
     generation.InvalidRequest: 422,
     generation.InvalidOptions: 422,
     generation.UnknownModel: 404,
+    generation.KindDisabled: 400,
+    generation.InputTooLong: 400,
+    generation.Refused: 400,
+    generation.FilterFailed: 500,
     generation.KindForbidden: 403,
     generation.LimitReached: 429,
     generation.ProviderError: 502,
@@ -118,7 +125,7 @@ def from_tasks_error(error: errors.TasksError) -> ApiError:
     if isinstance(error, generation.LimitReached):
         headers["Retry-After"] = str(math.ceil(error.retry_after))
     name = getattr(error, "error_type", kind.__name__)
-    fields = error.errors if isinstance(error, generation.InvalidOptions) else None
+    fields = error.errors if isinstance(error, generation.InvalidRequest) else None
     return ApiError(_STATUS_OF_ERROR[kind], detail, error_type=name, headers=headers, fields=fields)
 
 
