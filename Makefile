@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 
 # Tests and checks see this project's defaults, whatever this shell has set for a running system.
 PLAIN := env -u SECRET_KEY -u REDIS_URL -u REDIS_SENTINELS -u REDIS_SENTINEL_SERVICE -u REDIS_CLUSTER \
-	-u OPENAI_API_BASE_URL -u OPENAI_API_KEY -u OPENAI_API_TYPE \
+	-u OPENAI_API_BASE_URL -u OPENAI_API_KEY -u OPENAI_API_TYPE -u TASK_MODEL -u TASK_MODEL_EXTERNAL \
 	-u ALLOWED_HOSTS -u HTTPS -u BEHIND_PROXY -u PORT DEBUG=1
 
 # 3.11 and 3.12 are what the tests run on; a later one is taken only if there is nothing else.

@@ -15,7 +15,7 @@ import django
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from project import env, topology
+from project import env, first_values, topology
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = BASE_DIR / "var"
@@ -60,6 +60,7 @@ INSTALLED_APPS = [
     "servestatic",
     *(() if django.VERSION >= (6,) else ("django_tasks",)),  # Django 6 has it built in
     "ninja",
+    "constance",
     "tasks_app",
     "realtime",
 ]
@@ -159,6 +160,14 @@ OPENAI_API_KEY = [key.strip() for key in env.text("OPENAI_API_KEY").split(";")]
 OPENAI_API_TYPE = env.words("OPENAI_API_TYPE", separator=";")
 PROVIDER_TIMEOUT = env.seconds("PROVIDER_TIMEOUT", 60.0, minimum=0.1)
 PROVIDER_RETRY_SECONDS = env.seconds("PROVIDER_RETRY_SECONDS", 10.0)
+# Functions and classes that see, change or refuse what goes to models: docs/generation.md.
+SIGNALBOX_FILTERS: list[str] = []
+
+# --- the task configuration: changed at run time; the environment gives first values --------------
+
+CONSTANCE_BACKEND = "constance.backends.database.DatabaseBackend"
+CONSTANCE_CONFIG = first_values.constance_config()
+CONSTANCE_ADDITIONAL_FIELDS = first_values.constance_fields()
 
 # --- sign-in, limits, security ------------------------------------------------------------------
 

@@ -1,18 +1,27 @@
-"""The admin: tasks and periodic jobs live from Redis, API tokens, and the usage of models."""
+"""The admin: tasks and periodic jobs live from Redis, the configuration, API tokens, usage."""
 # ruff: noqa: ARG002 Django names the parameters of what is overridden here
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from constance.admin import Config
 from django.contrib import admin
 from django.http import HttpRequest
 from django.utils import timezone
 
+from tasks_app.admin_config import AccessRuleAdmin, TaskConfigurationAdmin
 from tasks_app.admin_periodic import PeriodicJobAdmin
 from tasks_app.admin_tasks import TaskAdmin
 from tasks_app.admin_usage import ModelUsageAdmin
-from tasks_app.models import ApiToken, ModelUsage, PeriodicJob, Task
+from tasks_app.models import (
+    AccessRule,
+    ApiToken,
+    ModelUsage,
+    PeriodicJob,
+    Task,
+    TaskConfiguration,
+)
 
 if TYPE_CHECKING:
     TokenModelAdmin = admin.ModelAdmin[ApiToken]
@@ -22,6 +31,9 @@ else:
 admin.site.register(Task, TaskAdmin)
 admin.site.register(PeriodicJob, PeriodicJobAdmin)
 admin.site.register(ModelUsage, ModelUsageAdmin)
+admin.site.register(TaskConfiguration, TaskConfigurationAdmin)
+admin.site.register(AccessRule, AccessRuleAdmin)
+admin.site.unregister([Config])  # the library's own page, which has other permissions
 
 
 @admin.register(ApiToken)

@@ -13,6 +13,7 @@ from django.utils.module_loading import import_string
 
 from tasks_app import compat, conf
 from tasks_app.definition import LONGEST_NAME
+from tasks_app.generation import filters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,7 @@ def check_settings() -> Iterator[CheckMessage]:
         if hasattr(settings, limit.name):
             yield from _check_limit(limit, getattr(settings, limit.name))
     yield from _check_redis(settings.CACHES.get("default", {}))
+    yield from _check_filters()
     if compat.APP is not None and compat.APP not in settings.INSTALLED_APPS:
         yield Error(
             f"INSTALLED_APPS does not have {compat.APP!r}.",
@@ -96,6 +98,25 @@ def _check_redis(cache: Mapping[str, Any]) -> Iterator[CheckMessage]:
             '"django_redis.cache.RedisCache" and LOCATION to a redis:// address.',
             id="tasks_app.E006",
         )
+
+
+def _check_filters() -> Iterator[CheckMessage]:
+    try:
+        named = filters.paths()
+    except ValueError as error:
+        yield Error(
+            str(error), hint='For example ["my_app.filters.no_secrets"].', id="tasks_app.E010"
+        )
+        return
+    for path in named:
+        try:
+            filters.load(path)
+        except ValueError as error:
+            yield Error(
+                f"SIGNALBOX_FILTERS: {error}",
+                hint="Until it is mended every generation fails: filters are never skipped.",
+                id="tasks_app.E011",
+            )
 
 
 def first_alias(kind: type) -> str | None:

@@ -66,6 +66,50 @@ class ModelUsage(models.Model):
         return f"{self.day} {self.user_id} {self.kind} {self.model}"
 
 
+class UserPreference(models.Model):
+    """What a user has chosen for themselves: the model of the tasks about their chats."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        primary_key=True,
+        related_name="generation_preference",
+    )
+    task_model = models.CharField(max_length=500, blank=True, default="")
+
+    def __str__(self) -> str:
+        return str(self.user_id)
+
+
+class AccessRule(models.Model):
+    """Leaves a kind of generation, or a model, to some groups; without a rule it is everyone's."""
+
+    class Subject(models.TextChoices):
+        KIND = "kind"
+        MODEL = "model"
+
+    subject = models.CharField(max_length=8, choices=Subject.choices)
+    name = models.CharField(
+        max_length=500,
+        help_text="The kind (chat, or as in /api/v1/tasks/{kind}/completions) or the model's id.",
+    )
+    groups = models.ManyToManyField(
+        "auth.Group",
+        blank=True,
+        related_name="+",
+        help_text="Who may use it; nobody but staff, where no group is chosen.",
+    )
+
+    class Meta:
+        ordering = ["subject", "name"]
+        constraints = [
+            models.UniqueConstraint(fields=["subject", "name"], name="one_rule_for_each_subject")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.subject} {self.name}"
+
+
 class NoRows(models.Manager[Row]):
     """Answers every query with nothing: whoever walks all models (dumpdata) finds no table."""
 
@@ -111,3 +155,22 @@ class PeriodicJob(models.Model):
 
     def __str__(self) -> str:
         return str(self.pk)
+
+
+class TaskConfiguration(models.Model):
+    """The task configuration as the admin's index sees it: django-constance keeps its values.
+
+    Who may look at all tasks may look at it, and who may act on them change it.
+    """
+
+    name = models.CharField(max_length=20, primary_key=True)
+
+    objects = NoRows["TaskConfiguration"]()
+
+    class Meta:
+        managed = False
+        default_permissions = ()
+        verbose_name = verbose_name_plural = "task configuration"
+
+    def __str__(self) -> str:
+        return "Task configuration"

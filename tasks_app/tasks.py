@@ -1,33 +1,20 @@
-"""The registered tasks of this app: the chat completion and the generation kinds."""
+"""The registered tasks of this app: the chat completion and the kinds of generation."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-import logging
-import time
-from datetime import UTC, datetime
 from typing import Any
 
 from tasks_app import (
     cleanups,  # noqa: F401 this app's periodic jobs: found because they are imported here
+    model_refresh,  # noqa: F401 another one
     task,
 )
+from tasks_app.definition import TaskDefinition
 from tasks_app.domain.context import Context
-from tasks_app.generation.answers import answer, checked_messages
-from tasks_app.generation.completion import add_usage, completion
-from tasks_app.generation.conf import retry_budget
-from tasks_app.generation.errors import ProviderError
-from tasks_app.generation.faults import EMPTY
-from tasks_app.generation.parsing import fallback_title, parse_title
-from tasks_app.generation.prompts import TITLE_PROMPT, repair_messages
-from tasks_app.generation.templates import TemplateValues, render
-
-logger = logging.getLogger("signalbox.generation")
-
-TITLE_SHAPE = '{"title": "…"}'
-# What the caller may decide about the model's answer; the rest of a title request is ours.
-TITLE_PARAMETERS = ("model", "temperature", "top_p", "seed", "reasoning_effort", "user")
+from tasks_app.generation import kinds
+from tasks_app.generation.chat import complete
+from tasks_app.generation.generate import generate
+from tasks_app.services.permission import charge
 
 
 # No retry by the engine: a provider call repeats itself before its first token, within the
@@ -40,62 +27,53 @@ async def chat_completion(
 
     `retry_seconds` is the budget of all repetitions together (None: PROVIDER_RETRY_SECONDS).
     """
-    checked_messages(body)
-    built = await answer(context, body, retry_seconds=retry_seconds)
-    return built.result()
+    return await _charged(context, await complete(context, body, retry_seconds=retry_seconds))
 
 
-@task(takes_context=True)
-async def title_generation(
-    context: Context, body: dict[str, Any], *, retry_seconds: float | None = None
-) -> dict[str, Any]:
-    """Name a conversation; returns a `chat.completion` whose content is `{"title": …}`.
-
-    Useless output is sent back for one repair; after that the first user message gives the title,
-    and the answer carries `"fallback": true`. A provider's failure is a failure.
-    """
-    messages = checked_messages(body)
-    request = _title_request(body, messages)
-    budget = retry_budget() if retry_seconds is None else retry_seconds
-    title, usage, created = await _title(context, request, budget)
-    content = json.dumps({"title": title or fallback_title(messages)}, ensure_ascii=False)
-    context.token(content)
-    made = completion(context.task_id, body["model"], content, created, usage=usage)
-    return made if title else made | {"fallback": True}
+async def _charged(context: Context, made: dict[str, Any]) -> dict[str, Any]:
+    """Count what an answer cost its user."""
+    used = (made.get("usage") or {}).get("total_tokens")
+    await charge(context.user_id or None, used if isinstance(used, int) else 0)
+    return made
 
 
-def _title_request(body: dict[str, Any], messages: list[dict[str, Any]]) -> dict[str, Any]:
-    values = TemplateValues(now=datetime.now(UTC), messages=messages)
-    prompt = render(TITLE_PROMPT, values)
-    return {
-        **{name: body[name] for name in TITLE_PARAMETERS if name in body},
-        "messages": [{"role": "user", "content": prompt}],
-        # For the built-in model, which reads the conversation itself; providers never see it.
-        "metadata": {"task": "title_generation", "messages": messages},
-    }
+def _registered(kind: kinds.Kind) -> TaskDefinition[..., dict[str, Any]]:
+    """Register the task of a kind, under the name that the reference system gives it."""
+
+    async def run(
+        context: Context, body: dict[str, Any], *, retry_seconds: float | None = None
+    ) -> dict[str, Any]:
+        return await _charged(
+            context, await generate(kind, context, body, retry_seconds=retry_seconds)
+        )
+
+    run.__name__ = run.__qualname__ = kind.task  # by which it is found again, as any task
+    run.__doc__ = f"{kind.title}: see tasks_app.generation.generate."
+    return task(takes_context=True)(run)
 
 
-async def _title(
-    context: Context, request: dict[str, Any], budget: float
-) -> tuple[str | None, dict[str, Any] | None, int]:
-    """Ask, and once more for a repair; the title is None when both answers are useless."""
-    usage: dict[str, Any] | None = None
-    created = 0
-    started_at = time.monotonic()
-    for _ in range(2):
-        rest = max(0.0, budget - (time.monotonic() - started_at))
-        try:
-            built = await answer(context, request, retry_seconds=rest, is_shown=False)
-        except ProviderError as error:
-            if error.error_type != EMPTY:
-                raise
-            said = ""
-        else:
-            usage, created, said = add_usage(usage, built.usage), built.created, built.text
-        title = await asyncio.to_thread(parse_title, said)  # the loop is all tasks'
-        if title is not None:
-            return title, usage, created
-        logger.info("title_useless task_id=%s length=%s", context.task_id, len(said))
-        repaired = repair_messages(request["messages"], said, TITLE_SHAPE)
-        request = {**request, "messages": repaired}
-    return None, usage, created or int(datetime.now(UTC).timestamp())
+title_generation = _registered(kinds.TITLE)
+follow_up_generation = _registered(kinds.FOLLOW_UP)
+tags_generation = _registered(kinds.TAGS)
+image_prompt_generation = _registered(kinds.IMAGE_PROMPT)
+query_generation = _registered(kinds.QUERIES)
+autocomplete_generation = _registered(kinds.AUTO)
+emoji_generation = _registered(kinds.EMOJI)
+moa_response_generation = _registered(kinds.MOA)
+
+OF_KIND = dict(
+    zip(
+        kinds.KINDS,
+        (
+            title_generation,
+            follow_up_generation,
+            tags_generation,
+            image_prompt_generation,
+            query_generation,
+            autocomplete_generation,
+            emoji_generation,
+            moa_response_generation,
+        ),
+        strict=True,
+    )
+)

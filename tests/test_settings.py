@@ -32,6 +32,8 @@ class Copy:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         shutil.copytree(ROOT / "project", folder / "project")
+        # Says which fields the task configuration has.
+        (folder / "tasks_app").symlink_to(ROOT / "tasks_app")
 
     def start(self, *names: str, **environment: str) -> subprocess.Popen[str]:
         return subprocess.Popen(

@@ -2,40 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
 
 from tasks_app.domain.context import Context
 from tasks_app.generation.calls import stream_answer
 from tasks_app.generation.catalog import get_catalog
-from tasks_app.generation.completion import CompletionBuilder, choices
+from tasks_app.generation.completion import TEXT_KEYS, CompletionBuilder, choices, has_output
 from tasks_app.generation.conf import retry_budget
 from tasks_app.generation.errors import InvalidRequest, ProviderError
+from tasks_app.generation.faults import EMPTY
+from tasks_app.generation.filters import Chain
+
+Show = Callable[[dict[str, Any]], None]
 
 
 async def answer(
-    context: Context,
+    task_id: str,
     body: dict[str, Any],
     *,
+    filters: Chain,
     retry_seconds: float | None = None,
-    is_shown: bool = True,
+    show: Show | None = None,
+    schema: dict[str, Any] | None = None,
 ) -> CompletionBuilder:
     """Stream the answer to its end; when cancelled, close the provider's connection first.
 
-    Text goes out as tokens; tool calls, reasoning and further choices as `delta` events. Nothing
-    goes out with `is_shown=False`. Raises ProviderError, UnknownModel or InvalidRequest.
+    Each chunk passes the stream filters and is then given to `show`. With a `schema` the model is
+    asked for JSON of it. Raises ProviderError, UnknownModel, InvalidRequest, Refused, FilterFailed.
     """
     model = _checked_model(body)
-    built = CompletionBuilder(context.task_id, model)
+    built = CompletionBuilder(task_id, model)
     budget = retry_budget() if retry_seconds is None else retry_seconds
-    pieces = stream_answer(get_catalog(), body, budget=budget)
+    is_empty = True
+    pieces = stream_answer(get_catalog(), body, budget=budget, schema=schema)
     async with aclosing(pieces):
         async for piece in pieces:
-            built.add(piece)
-            if is_shown:
-                _report(context, piece)
-    if built.is_empty:
-        raise ProviderError("The model sent an empty answer.", error_type="empty_answer")
+            is_empty = is_empty and not has_output(piece)
+            shown = await _filtered(piece, filters) if filters.has("stream") else piece
+            built.add(shown)
+            if show is not None:
+                show(shown)
+    if is_empty:
+        raise ProviderError("The model sent an empty answer.", error_type=EMPTY)
     return built
 
 
@@ -49,6 +59,24 @@ def checked_messages(body: dict[str, Any]) -> list[dict[str, Any]]:
     return messages
 
 
+def showing(context: Context) -> Show:
+    """Return what reports chunks to the task's watchers.
+
+    The first choice's text goes out as tokens; tool calls, reasoning and further choices as
+    `delta` events.
+    """
+
+    def show(piece: dict[str, Any]) -> None:
+        for index, delta, _ in choices(piece):
+            shown = dict(delta)
+            if index == 0 and (text := shown.pop("content", "")):
+                context.token(text)
+            if shown:
+                context.emit("delta", {"index": index, "delta": shown})
+
+    return show
+
+
 def _checked_model(body: dict[str, Any]) -> str:
     model = body.get("model")
     if not isinstance(model, str) or not model:
@@ -56,10 +84,12 @@ def _checked_model(body: dict[str, Any]) -> str:
     return model
 
 
-def _report(context: Context, piece: dict[str, Any]) -> None:
-    for index, delta, _ in choices(piece):
-        shown = dict(delta)
-        if index == 0 and (text := shown.pop("content", "")):
-            context.token(text)
-        if shown:
-            context.emit("delta", {"index": index, "delta": shown})
+async def _filtered(piece: dict[str, Any], filters: Chain) -> dict[str, Any]:
+    filtered = []
+    for index, delta, reason in choices(piece):
+        made = dict(delta)
+        for key in TEXT_KEYS:
+            if text := made.get(key):
+                made[key] = await filters.stream(text)
+        filtered.append({"index": index, "delta": made, "finish_reason": reason})
+    return {**piece, "choices": filtered}

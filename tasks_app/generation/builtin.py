@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
+from tasks_app.generation.builtin_kinds import ANSWERS
 from tasks_app.generation.completion import plain_text
-from tasks_app.generation.extract import (
-    keywords,
-    ranked_sentences,
-    sentences,
-    shared_terms,
-    title_from,
-)
+from tasks_app.generation.extract import keywords, ranked_sentences, sentences, shared_terms
 from tasks_app.generation.guide import GUIDE, PHRASES
+from tasks_app.generation.kinds import KINDS, Kind, Subject
 from tasks_app.generation.providers import ModelInfo
 from tasks_app.generation.stopwords import language_of
 
@@ -27,7 +22,8 @@ OWNER = "signalbox"
 DEFAULT_MAX_TOKENS = 256
 LARGEST_MAX_TOKENS = 100_000
 LONGEST_CONVERSATION = 60_000  # characters of it, the newest, that an answer is made of
-TITLE_TASK = "title_generation"
+MOST_RESPONSES = 20
+_KIND_OF = {kind.task: kind for kind in KINDS.values()}
 # A token is a word with the space after it, or two letters of a script without spaces.
 _TOKEN = re.compile(
     r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{1,2}\s*|\S[^\s\u3040-\u9fff]*\s*|\s+"
@@ -48,8 +44,8 @@ class BuiltinProvider:
         return [ModelInfo(id=MODEL_ID, provider=self.name, type="local", owned_by=OWNER)]
 
     async def stream(self, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        is_chat = _metadata(body).get("task", "") not in _EXTRACTORS
-        limit = _max_tokens(body)
+        is_kind = _metadata(body).get("task") in _KIND_OF
+        limit = _max_tokens(body, LARGEST_MAX_TOKENS if is_kind else DEFAULT_MAX_TOKENS)
         # In a thread: this loop is that of all the worker's tasks.
         said, asked = await asyncio.to_thread(_written, body, limit)
         frame = {"object": "chat.completion.chunk", "created": int(time.time()), "model": MODEL_ID}
@@ -61,7 +57,7 @@ class BuiltinProvider:
                 reason = "length"
                 break
             # Without a pace too, others on the loop get their turn.
-            await asyncio.sleep(self.pace if is_chat else 0)
+            await asyncio.sleep(0 if is_kind else self.pace)
             yield frame | _choice({"content": token})
             sent += 1
         yield frame | _choice({}, reason)
@@ -75,8 +71,8 @@ class BuiltinProvider:
 def _written(body: dict[str, Any], limit: int) -> tuple[list[str], int]:
     """Return the answer's tokens, one more than `limit` if it goes on, and the prompt's number."""
     messages = _messages(body)
-    extract = _EXTRACTORS.get(_metadata(body).get("task", ""))
-    parts = _answer(_newest(messages), limit) if extract is None else extract(_subject(body))
+    kind = _KIND_OF.get(str(_metadata(body).get("task")))
+    parts = _answer(_newest(messages), limit) if kind is None else [_made(kind, body)]
     asked = sum(count_tokens(text) for _, text in messages)
     return list(islice(tokens(parts), limit + 1)), asked
 
@@ -131,19 +127,26 @@ def _body(messages: list[tuple[str, str]], question: str, phrases: dict[str, str
 _INTROS = tuple(phrases["intro"] for phrases in PHRASES.values())
 
 
-def _title(messages: list[tuple[str, str]]) -> Iterator[str]:
-    asked = [text for role, text in messages if role == "user"] or [text for _, text in messages]
-    title = next((found for found in map(title_from, asked) if found), "")
-    yield json.dumps({"title": title}, ensure_ascii=False)
+def _made(kind: Kind, body: dict[str, Any]) -> str:
+    return kind.content(ANSWERS[kind.task](_subject(body)))
 
 
-_EXTRACTORS: dict[str, Callable[[list[tuple[str, str]]], Iterator[str]]] = {TITLE_TASK: _title}
+def _subject(body: dict[str, Any]) -> Subject:
+    """Return what a kind is about: the prompt around it is for real models."""
+    given = _metadata(body)
+    listed = _oldest(_messages({"messages": given.get("messages")}) or _messages(body))
+    responses = given.get("responses")
+    return Subject(
+        messages=[{"role": role, "content": text} for role, text in listed],
+        prompt=str(given.get("prompt") or "")[-LONGEST_CONVERSATION:],
+        type=str(given.get("type") or ""),
+        responses=_within_room(responses if isinstance(responses, list) else []),
+    )
 
 
-def _subject(body: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return the conversation that a kind is about: the prompt around it is for real models."""
-    messages = _messages({"messages": _metadata(body).get("messages")}) or _messages(body)
-    return _oldest(messages)
+def _within_room(responses: list[Any]) -> list[str]:
+    room = LONGEST_CONVERSATION // max(1, min(len(responses), MOST_RESPONSES))
+    return [str(text)[:room] for text in responses[:MOST_RESPONSES]] or [""]
 
 
 def _messages(body: dict[str, Any]) -> list[tuple[str, str]]:
@@ -184,10 +187,10 @@ def _metadata(body: dict[str, Any]) -> dict[str, Any]:
     return metadata if isinstance(metadata, dict) else {}
 
 
-def _max_tokens(body: dict[str, Any]) -> int:
+def _max_tokens(body: dict[str, Any], default: int) -> int:
     asked = body.get("max_completion_tokens") or body.get("max_tokens")
     if isinstance(asked, bool) or not isinstance(asked, int) or asked < 1:
-        return DEFAULT_MAX_TOKENS
+        return default
     return min(asked, LARGEST_MAX_TOKENS)
 
 

@@ -9,20 +9,30 @@ from contextlib import aclosing
 from typing import Any
 
 from tasks_app.domain.retry import LONGEST_DELAY_S, Retry, delay
+from tasks_app.generation import formats
 from tasks_app.generation.catalog import Catalog
 from tasks_app.generation.completion import has_output
 from tasks_app.generation.errors import ProviderError
+from tasks_app.generation.providers import Provider
 
 logger = logging.getLogger("signalbox.generation")
 
+NOT_FOUND = 404
 # The budget of seconds ends the attempts, not their number.
 POLICY = Retry(max_attempts=50, base=0.5, cap=4.0)
 
 
 async def stream_answer(
-    catalog: Catalog, body: dict[str, Any], *, budget: float, policy: Retry = POLICY
+    catalog: Catalog,
+    body: dict[str, Any],
+    *,
+    budget: float,
+    policy: Retry = POLICY,
+    schema: dict[str, Any] | None = None,
 ) -> AsyncGenerator[dict[str, Any], None]:
     """Yield the chunks of the answer of `body["model"]`, the first with output first of all.
+
+    With a `schema` the model is asked for JSON of it, in the way that its provider understands.
 
     What fails before the first token is tried again as long as an attempt can start within
     `budget` seconds of the first; a failure later than that is final, since what was sent cannot
@@ -32,7 +42,7 @@ async def stream_answer(
     failures = 0
     while True:
         has_started = False
-        pieces = _attempt(catalog, body)
+        pieces = _attempt(catalog, body, schema)
         try:
             async with aclosing(pieces):
                 async for piece in pieces:
@@ -55,20 +65,49 @@ async def stream_answer(
         await asyncio.sleep(pause)
 
 
-async def _attempt(catalog: Catalog, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+async def _attempt(
+    catalog: Catalog, body: dict[str, Any], schema: dict[str, Any] | None
+) -> AsyncGenerator[dict[str, Any], None]:
     """Hold what comes before the first output back, so that an empty answer shows nothing."""
     provider, _ = await catalog.find(body["model"])
     held: list[dict[str, Any]] = []
-    pieces = provider.stream(body)
+    pieces = _formatted(provider, body, schema)
     async with aclosing(pieces):
-        async for piece in pieces:
-            held.append(piece)
-            if has_output(piece):
-                break
+        try:
+            async for piece in pieces:
+                held.append(piece)
+                if has_output(piece):
+                    break
+        except ProviderError as error:
+            if error.status == NOT_FOUND:
+                await catalog.ensure_there(body["model"])
+            raise
         for piece in held:
             yield piece
         async for piece in pieces:
             yield piece
+
+
+async def _formatted(
+    provider: Provider, body: dict[str, Any], schema: dict[str, Any] | None
+) -> AsyncGenerator[dict[str, Any], None]:
+    """Ask for the schema's JSON, and at once with less where the provider does not know that."""
+    while True:
+        asked = formats.with_format(body, provider.name, schema)
+        pieces = provider.stream(asked)
+        try:
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    yield piece
+        except ProviderError as error:
+            # Refused before anything came: a request's status is known only then.
+            if not formats.learn(error, provider.name, asked, body):
+                raise
+            logger.info(
+                "response_format_refused model=%s provider=%s", body["model"], provider.name
+            )
+        else:
+            return
 
 
 def _given_up(error: ProviderError, failures: int, budget: float) -> ProviderError:

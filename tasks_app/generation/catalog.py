@@ -1,4 +1,8 @@
-"""All providers of this process and the models they offer, remembered for a few seconds."""
+"""All providers of this process and the models they offer.
+
+Which those are the workers find out for everybody (model_refresh.py). What they have not found
+yet, a new model or all of them while no worker is there, a process asks the providers itself.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +10,19 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
+from tasks_app.errors import StoreUnavailable
 from tasks_app.generation.builtin import BuiltinProvider
 from tasks_app.generation.conf import ProviderConfig, provider_configs
 from tasks_app.generation.errors import ProviderError, UnknownModel
 from tasks_app.generation.openai_provider import OpenAIProvider
 from tasks_app.generation.providers import ModelInfo, Provider
+from tasks_app.generation.remembered import Remembered
+from tasks_app.generation.shared_models import KEPT_S, Listing, read_models
 
 logger = logging.getLogger("signalbox.generation")
 
-FRESH_S = 10.0
+SHARED_S = 2.0  # how old this process' copy of the shared dictionary may be
+FRESH_S = 10.0  # the same of what it asked itself
 # A model that is not known, or a provider that failed, is asked about again after this.
 RECHECK_S = 1.0
 
@@ -22,12 +30,13 @@ RECHECK_S = 1.0
 class Catalog:
     """Knows which provider offers which model; belongs to one event loop.
 
-    A provider that is down keeps its last known models and does not hide the others. Where two
-    providers offer the same model id, the one configured first serves it.
+    A provider that is down keeps its last known models for an hour and does not hide the others.
+    Where two providers offer the same model id, the one configured first serves it.
     """
 
     def __init__(self, providers: Sequence[Provider]) -> None:
         self._shelves = [_Shelf(provider) for provider in providers]
+        self._shared = Remembered("shared models", read_models, outages=(StoreUnavailable,))
         self._refreshed_at: float | None = None
         self._refreshing: asyncio.Task[None] | None = None
 
@@ -36,6 +45,8 @@ class Catalog:
 
         Raises the ProviderError when no provider at all could be asked so far.
         """
+        if shared := await self._shared_models():
+            return list(shared.values())
         if self._age() > (FRESH_S if self._by_id() else RECHECK_S):
             await self._refresh()
         if fault := self._fault_of_all():
@@ -48,6 +59,9 @@ class Catalog:
         Raises UnknownModel (also while some provider is down: its message says which were not
         asked), or the ProviderError itself when no provider at all could be asked so far.
         """
+        shared = (await self._shared_models()).get(model_id)
+        if shared is not None:
+            return self._shelf_of(shared).provider, shared
         found = self._find(model_id)
         if found is None and self._age() > RECHECK_S:
             found = await self._look_for(model_id)
@@ -55,8 +69,32 @@ class Catalog:
             # What is known serves at once; a model that has gone is refused by its provider.
             self._start_refresh()
         if found is None:
-            raise self._not_found(model_id)
+            raise await self.unknown(model_id)
         return found
+
+    async def unknown(self, model_id: str) -> UnknownModel | ProviderError:
+        """Return the error for a model that nobody offers."""
+        shared = await self._shared_models()
+        if not shared and (fault := self._fault_of_all()):
+            return fault
+        silent = [shelf.provider.name for shelf in self._shelves if shelf.fault is not None]
+        note = f"Not reached at the moment: {', '.join(silent)}." if silent else ""
+        return UnknownModel(model_id, list(shared or self._by_id()), note)
+
+    async def ensure_there(self, model_id: str) -> None:
+        """Ask the providers anew; raises UnknownModel when one was asked and none has the model."""
+        await self._refresh()
+        is_asked = any(shelf.fault is None for shelf in self._shelves)
+        if is_asked and self._find(model_id) is None:
+            raise await self.unknown(model_id)
+
+    async def listings(self) -> list[Listing]:
+        """Ask all providers now; answer what each offers, None where it could not be asked."""
+        await self._refresh()
+        return [
+            (shelf.provider.name, None if shelf.fault else list(shelf.models.values()))
+            for shelf in self._shelves
+        ]
 
     async def _look_for(self, model_id: str) -> tuple[Provider, ModelInfo] | None:
         """Ask all, and answer as soon as it is certain who serves the model.
@@ -80,12 +118,24 @@ class Catalog:
         for shelf in self._shelves:
             await shelf.provider.aclose()
 
-    # --- the memory -----------------------------------------------------------------------------
+    # --- what is known --------------------------------------------------------------------------
+
+    async def _shared_models(self) -> dict[str, ModelInfo]:
+        """Return what the workers found, as far as it is offered by this process' providers."""
+        try:
+            shared = await self._shared.get(SHARED_S)
+        except StoreUnavailable:
+            return {}
+        names = {shelf.provider.name for shelf in self._shelves}
+        return {name: model for name, model in shared.items() if model.provider in names}
+
+    def _shelf_of(self, model: ModelInfo) -> _Shelf:
+        return next(shelf for shelf in self._shelves if shelf.provider.name == model.provider)
 
     def _age(self) -> float:
         if self._refreshed_at is None:
             return float("inf")
-        return asyncio.get_running_loop().time() - self._refreshed_at
+        return _now() - self._refreshed_at
 
     def _find(self, model_id: str) -> tuple[Provider, ModelInfo] | None:
         for shelf in self._shelves:
@@ -99,13 +149,6 @@ class Catalog:
             for model_id, model in shelf.models.items():
                 known.setdefault(model_id, model)
         return known
-
-    def _not_found(self, model_id: str) -> UnknownModel | ProviderError:
-        if fault := self._fault_of_all():
-            return fault
-        silent = [shelf.provider.name for shelf in self._shelves if shelf.fault is not None]
-        note = f"Not reached at the moment: {', '.join(silent)}." if silent else ""
-        return UnknownModel(model_id, list(self._by_id()), note)
 
     def _fault_of_all(self) -> ProviderError | None:
         """Return the first provider's fault when all have one and no model is known."""
@@ -128,7 +171,7 @@ class Catalog:
 
     async def _all_answered(self, asking: list[asyncio.Task[None]]) -> None:
         await asyncio.gather(*asking)  # cancelled, it cancels them
-        self._refreshed_at = asyncio.get_running_loop().time()
+        self._refreshed_at = _now()
 
 
 class _Shelf:
@@ -138,6 +181,7 @@ class _Shelf:
         self.provider = provider
         self.models: dict[str, ModelInfo] = {}
         self.fault: ProviderError | None = None
+        self._named_at = 0.0  # on the loop's clock
         self._asking: asyncio.Task[None] | None = None
 
     def ask(self) -> asyncio.Task[None]:
@@ -156,11 +200,18 @@ class _Shelf:
         except ProviderError as error:
             logger.warning("provider_unavailable provider=%s error=%s", self.provider.name, error)
             self.fault = error
+            if _now() - self._named_at > KEPT_S:
+                self.models = {}
             return
         self.fault = None
+        self._named_at = _now()
         self.models = {}
         for model in listed:
             self.models.setdefault(model.id, model)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 _catalogs: dict[

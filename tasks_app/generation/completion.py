@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 # Token events carry the text of the first choice; delta events whatever else a chunk holds.
@@ -105,6 +106,18 @@ def has_output(piece: dict[str, Any]) -> bool:
         delta.get("tool_calls") or any(delta.get(key) for key in TEXT_KEYS)
         for _, delta, _ in choices(piece)
     )
+
+
+def text_piece(piece: dict[str, Any], change: Callable[[str], str]) -> tuple[dict[str, Any], str]:
+    """Return the chunk with the first choice's text changed, and that text."""
+    made, texts = [], []
+    for index, delta, reason in choices(piece):
+        changed = dict(delta)
+        if index == 0 and (content := delta.get("content")):
+            changed["content"] = change(content)
+            texts.append(changed["content"])
+        made.append({"index": index, "delta": changed, "finish_reason": reason})
+    return {**piece, "choices": made}, "".join(texts)
 
 
 class CompletionBuilder:

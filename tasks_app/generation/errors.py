@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tasks_app.errors import TasksError
 
 
@@ -13,9 +15,47 @@ class GenerationError(TasksError):
 
 
 class InvalidRequest(GenerationError):
-    """The request's body has the wrong shape."""
+    """The request's body has the wrong shape: `errors` says what is wrong with which field."""
 
     error_type = "invalid_request"
+
+    def __init__(self, message: str, field: str = "") -> None:
+        self.errors = {field: message}
+        super().__init__(message)
+
+
+class InvalidOptions(InvalidRequest):
+    """Fields of the task configuration are unknown or refused: `errors` says why, by name."""
+
+    error_type = "invalid_options"
+
+    def __init__(self, errors: Mapping[str, str]) -> None:
+        super().__init__(" ".join(f"{name}: {why}" for name, why in errors.items()))
+        self.errors = dict(errors)
+
+
+class KindDisabled(GenerationError):
+    """This kind of task is turned off; an administrator can turn it on."""
+
+    error_type = "kind_disabled"
+
+
+class InputTooLong(GenerationError):
+    """The text is longer than this installation allows."""
+
+    error_type = "input_too_long"
+
+
+class Refused(GenerationError):
+    """A filter refuses the request or its answer; the message tells the user why."""
+
+    error_type = "refused"
+
+
+class FilterFailed(GenerationError):
+    """A filter of this installation failed; its operator finds the cause in the log."""
+
+    error_type = "filter_failed"
 
 
 class UnknownModel(GenerationError):
@@ -26,7 +66,25 @@ class UnknownModel(GenerationError):
     def __init__(self, model_id: str, known: list[str], note: str = "") -> None:
         self.model_id = model_id
         self.known = known
+        self.note = note
         super().__init__(_unknown_model(model_id, known, note))
+
+
+class KindForbidden(GenerationError):
+    """You may not use this kind of generation: it is left to groups that you are not in."""
+
+    error_type = "kind_forbidden"
+
+
+class LimitReached(GenerationError):
+    """You have used what one user may in a minute; `retry_after` seconds from now there is more."""
+
+    error_type = "limit_reached"
+    permanent = False
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class ProviderError(GenerationError):

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tasks_app.generation.stopwords import ALL_STOP_WORDS, CJK, CJK_SMALL, WORD
 
@@ -25,6 +25,8 @@ _ABBREVIATIONS = re.compile(
 _END = re.compile(r"((?<![.!?…])[.!?…]++[\"'»”’)\]]*+)\s++|([。！？]++[」』”]*+)|\n++")
 _MARKUP = re.compile(r"^\s*(?:[-*+•>#]+|\d+[.)])\s+")
 _CODE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
+# Overlapping, so that of three words both pairs are seen.
+_PAIR = re.compile(r"(?<![^\W_])(?=([^\W\d_]{3,40}) ([^\W\d_]{3,40})(?![^\W_]))")
 _PUNCTUATION = " \t\r\n\"'`*_#.,;:!?…-–—()[]{}<>«»„“”‚‘’/\\|。，！？、：；「」『』¿¡"
 
 
@@ -65,6 +67,41 @@ def keywords(text: str, count: int = 5) -> list[str]:
         written.setdefault(word.lower(), word)
     ranked = sorted(counts, key=lambda term: -counts[term] * (1 + min(len(term), 12) / 12))
     return [written.get(term, term) for term in ranked[:count]]
+
+
+def topics(text: str, count: int = 5) -> list[str]:
+    """Return what a text is about: keywords, and pairs of words that it repeats, as one topic."""
+    text = text[-LONGEST_TEXT:]
+    found = keywords(text, count)
+    lowered = {word.lower() for word in found}
+    pairs = Counter(_pairs(text))
+    for pair, times in pairs.most_common(count):
+        first, second = pair.lower().split()
+        if times > 1 and {first, second} <= lowered:
+            # The pair stands where the first of its words stood.
+            places = [i for i, word in enumerate(found) if word.lower() in {first, second}]
+            found[places[0]] = pair
+            found = [word for i, word in enumerate(found) if i not in places[1:]]
+            lowered -= {first, second}
+    return found
+
+
+def _pairs(text: str) -> Iterator[str]:
+    """Yield topic words that follow each other with only a space between them."""
+    for match in _PAIR.finditer(text):
+        first, second = match[1], match[2]
+        if not any(_is_small(word) or len(word) < _SHORTEST_WORD for word in (first, second)):
+            yield f"{first} {second}"
+
+
+def core_words(text: str) -> list[str]:
+    """Return the topic words of a text in their order, each once, as they are written."""
+    kept: dict[str, str] = {}
+    for word in text[:LONGEST_TEXT].split():
+        plain = word.strip(_PUNCTUATION)
+        if plain and not _is_small(plain):
+            kept.setdefault(plain.lower(), plain)
+    return list(kept.values())
 
 
 def ranked_sentences(candidates: Sequence[str], question: str = "") -> list[str]:

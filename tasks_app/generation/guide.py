@@ -1,4 +1,5 @@
-"""The built-in model's fixed texts: its introduction in five languages, and the guide it quotes."""
+# ruff: noqa: RUF001 - several scripts are this module's business
+"""The built-in model's fixed texts: its introduction and its questions, and the guide it quotes."""
 
 from __future__ import annotations
 
@@ -43,6 +44,61 @@ PHRASES: dict[str, dict[str, str]] = {
         "guide": "Dalla guida di questo programma (in inglese):",
         "end": "Non ho altro materiale.",
     },
+    "pt": {
+        "intro": "Responde signalbox-extractive, o modelo embutido. Nenhum fornecedor de IA está "
+        "ligado, por isso não escrevo nada de meu: destaco o que foi dito.",
+        "topics": "Assuntos:",
+        "sentences": "As frases mais importantes:",
+        "guide": "Do guia deste programa (em inglês):",
+        "end": "Não tenho mais material.",
+    },
+    "ru": {
+        "intro": "Отвечает signalbox-extractive, встроенная модель. Ни один поставщик ИИ не "
+        "подключён, поэтому я ничего не сочиняю: я выбираю из сказанного.",
+        "topics": "Темы:",
+        "sentences": "Самые важные предложения:",
+        "guide": "Из руководства этой программы (на английском):",
+        "end": "Больше мне взять неоткуда.",
+    },
+}
+
+# What a user may ask next: {0} is a topic of the conversation, {1} another one.
+QUESTIONS: dict[str, tuple[str, ...]] = {
+    "en": (
+        "Can you tell me more about {0}?",
+        "How are {0} and {1} connected?",
+        "What should I do first about {1}?",
+    ),
+    "de": (
+        "Kannst du mir mehr über {0} sagen?",
+        "Wie hängen {0} und {1} zusammen?",
+        "Womit fange ich bei {1} am besten an?",
+    ),
+    "fr": (
+        "Peux-tu m'en dire plus sur {0} ?",
+        "Quel est le lien entre {0} et {1} ?",
+        "Par quoi commencer pour {1} ?",
+    ),
+    "es": (
+        "¿Puedes contarme más sobre {0}?",
+        "¿Qué relación hay entre {0} y {1}?",
+        "¿Por dónde empiezo con {1}?",
+    ),
+    "it": (
+        "Puoi dirmi di più su {0}?",
+        "Che rapporto c'è tra {0} e {1}?",
+        "Da dove comincio con {1}?",
+    ),
+    "pt": (
+        "Podes contar-me mais sobre {0}?",
+        "Qual é a relação entre {0} e {1}?",
+        "Por onde começo com {1}?",
+    ),
+    "ru": (
+        "Можно подробнее: {0}?",
+        "Как связаны {0} и {1}?",
+        "С чего начать: {1}?",
+    ),
 }
 
 _GUIDE = """

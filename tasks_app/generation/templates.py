@@ -36,6 +36,11 @@ def render(template: str, values: TemplateValues) -> str:
     return _VARIABLE.sub(lambda match: _replacement(match, values), template)
 
 
+def names_user(template: str) -> bool:
+    """Tell whether the template says anything of the user, who has to be looked up for it."""
+    return "{{" in template and "USER_" in template
+
+
 def start(text: str, count: int) -> str:
     return text[:count]
 

@@ -69,6 +69,8 @@ class Translator:
         for choice in result["choices"]:
             last = chunk(*self._head, {}, choice["finish_reason"], self._created)
             last["choices"][0]["index"] = choice["index"]
+            if result.get("fallback"):
+                last["fallback"] = True
             yield sse.data(last)
         if self._with_usage:
             usage = result.get("usage") or {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -40,6 +41,9 @@ _STATUS_OF_TYPE = {
     **dict.fromkeys(PROVIDER_TYPES, 502),
     generation.UnknownModel.error_type: 404,
     generation.InvalidRequest.error_type: 422,
+    generation.KindDisabled.error_type: 400,
+    generation.InputTooLong.error_type: 400,
+    generation.Refused.error_type: 400,
 }
 _STATUS_OF_ERROR: dict[type[errors.TasksError], int] = {
     errors.StoreUnavailable: 503,
@@ -51,7 +55,14 @@ _STATUS_OF_ERROR: dict[type[errors.TasksError], int] = {
     errors.PayloadTooLarge: 413,
     errors.InvalidTask: 422,
     generation.InvalidRequest: 422,
+    generation.InvalidOptions: 422,
     generation.UnknownModel: 404,
+    generation.KindDisabled: 400,
+    generation.InputTooLong: 400,
+    generation.Refused: 400,
+    generation.FilterFailed: 500,
+    generation.KindForbidden: 403,
+    generation.LimitReached: 429,
     generation.ProviderError: 502,
 }
 RETRY_AFTER_SECONDS = {errors.StoreUnavailable: 2, errors.NoWorker: 5}
@@ -67,8 +78,10 @@ class ApiError(Exception):
         *,
         error_type: str = "error",
         headers: Mapping[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
+        self.fields = fields  # of a 422: what is wrong with which field of the body
         self.status = status
         self.detail = detail
         self.error_type = error_type
@@ -77,7 +90,11 @@ class ApiError(Exception):
     def response(self) -> HttpResponse:
         body: Any = self.detail
         if self.status == 422:  # noqa: PLR2004 HTTP's number
-            body = [{"loc": ["body"], "msg": self.detail, "type": self.error_type}]
+            named = {"": self.detail} if self.fields is None else self.fields
+            body = [
+                {"loc": ["body", *([name] if name else [])], "msg": why, "type": self.error_type}
+                for name, why in named.items()
+            ]
         return detail_response(self.status, body, self.headers)
 
 
@@ -105,8 +122,11 @@ def from_tasks_error(error: errors.TasksError) -> ApiError:
         headers |= NO_RETRY
         if error.retry_after:
             headers["Retry-After"] = str(int(error.retry_after) + 1)
+    if isinstance(error, generation.LimitReached):
+        headers["Retry-After"] = str(math.ceil(error.retry_after))
     name = getattr(error, "error_type", kind.__name__)
-    return ApiError(_STATUS_OF_ERROR[kind], detail, error_type=name, headers=headers)
+    fields = error.errors if isinstance(error, generation.InvalidRequest) else None
+    return ApiError(_STATUS_OF_ERROR[kind], detail, error_type=name, headers=headers, fields=fields)
 
 
 def from_end(end: Mapping[str, Any]) -> ApiError:

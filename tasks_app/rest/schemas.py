@@ -51,24 +51,41 @@ class CompletionRequest(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     model: Annotated[str, Field(min_length=1, max_length=500)]
-    messages: Annotated[list[Message], Field(min_length=1)]
     chat_id: ItemId | None = None
     metadata: Metadata | None = None
+    stream: StrictBool | None = None
+    stream_options: StreamOptions | None = None
 
     @property
     def item_id(self) -> str:
         return self.chat_id or (self.metadata and self.metadata.chat_id) or ""
 
+    @property
+    def wants_usage(self) -> bool:
+        return bool(self.stream_options and self.stream_options.include_usage)
+
 
 class ChatRequest(CompletionRequest):
     """A request of OpenAI's chat completions."""
 
-    stream: StrictBool | None = None
-    stream_options: StreamOptions | None = None
+    messages: Annotated[list[Message], Field(min_length=1)]
 
-    @property
-    def wants_usage(self) -> bool:
-        return bool(self.stream_options and self.stream_options.include_usage)
+
+class KindRequest(CompletionRequest):
+    """A request of one of the kinds, each of which needs some of these."""
+
+    messages: list[Message] | None = None
+    prompt: str | None = None
+    type: str | None = None
+    responses: list[str] | None = None
+
+
+class Preferences(BaseModel):
+    """What a user may change about themselves."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    task_model: Annotated[str, Field(min_length=1, max_length=500)] | None = None
 
 
 class TaskQuery(BaseModel):
@@ -166,7 +183,7 @@ class Me(BaseModel):
 
 
 class Completion(BaseModel):
-    """OpenAI's `chat.completion`; title generation marks a replaced answer with `fallback`."""
+    """OpenAI's `chat.completion`; the kinds mark what stands in for an answer by `fallback`."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -196,14 +213,6 @@ PREFER: dict[str, Any] = {
 COMPLETION_EXTRA: dict[str, Any] = {
     "parameters": [PREFER],
     "responses": {
-        200: {"headers": _TASK_ID},
-        202: {"headers": {**_TASK_ID, "Location": LOCATION}},
-    },
-}
-CHAT_EXTRA: dict[str, Any] = {
-    "parameters": [PREFER],
-    "responses": {
-        **COMPLETION_EXTRA["responses"],
         200: {
             "headers": _TASK_ID,
             "content": {
@@ -215,6 +224,7 @@ CHAT_EXTRA: dict[str, Any] = {
                 }
             },
         },
+        202: {"headers": {**_TASK_ID, "Location": LOCATION}},
     },
 }
 

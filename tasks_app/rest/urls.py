@@ -12,7 +12,7 @@ from django.urls import URLPattern, URLResolver, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
 
-from tasks_app.rest import account, completions, health, metrics, tasks
+from tasks_app.rest import account, completions, config, health, kinds, metrics, preview, tasks
 from tasks_app.rest.auth import BearerAuth, SessionAuth
 from tasks_app.rest.body import JSONParser
 from tasks_app.rest.errors import add_handlers, detail_response
@@ -28,8 +28,12 @@ rest = NinjaAPI(
     urls_namespace="rest",
 )
 add_handlers(rest)
-# `/tasks/{kind}/completions` before `/tasks/{task_id}/…`: the first address that fits answers.
+# `/tasks/{kind}/completions` and `/tasks/config` before `/tasks/{task_id}/…`: the first address
+# that fits answers.
 rest.add_router("/v1", completions.router)
+rest.add_router("/v1", kinds.router)
+rest.add_router("/v1", config.router)
+rest.add_router("/v1", preview.router)
 rest.add_router("/v1", tasks.router)
 rest.add_router("/v1", account.router)
 rest.add_router("", tasks.reference)

@@ -47,6 +47,7 @@ NAMES = {
     "fences": "fences",  # counter: fencing numbers of all locks
     "periodic": "periodic",  # hash: periodic job -> its figures; periodic_forget removes old ones
     "metrics": "metrics",  # hash: figure and labels -> number; as many fields as there are labels
+    "allowance": "allowance:",  # hash + user id: what is left of their limits; expires when whole
     # channels: hints and numbered deltas, never the only copy of anything
     "events": "events:",  # channel + task id: one message per event, with its predecessor's id
     "changes": "changes:",  # channel + user id: {"task_id": …} when that user's task changed

@@ -130,7 +130,7 @@ SCRIPTS = (
     "enqueue", "claim", "emit", "settle", "stop", "renew", "reap", "read", "prune",
     "purge", "stats", "register", "announce",
     "lock_acquire", "lock_renew", "lock_release", "mapping_replace",
-    "periodic_tick", "periodic_end", "periodic_forget", "clock", "metrics_add",
+    "periodic_tick", "periodic_end", "periodic_forget", "clock", "metrics_add", "allowance",
 )  # fmt: skip
 
 

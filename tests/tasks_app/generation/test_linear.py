@@ -10,9 +10,18 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tasks_app.generation import extract, parsing, stopwords
+from tasks_app.generation import (
+    builtin_kinds,
+    emoji_words,
+    extract,
+    parsing,
+    parsing_json,
+    stopwords,
+)
 from tasks_app.generation.builtin import LONGEST_CONVERSATION, BuiltinProvider, _written, tokens
 from tasks_app.generation.faults import _message_in
+from tasks_app.generation.kinds import KINDS, Kind, Subject
+from tasks_app.generation.reasoning import ReasoningCut
 from tasks_app.generation.sse import SSEParser
 from tasks_app.generation.templates import TemplateValues, render
 from tests.tasks_app.generation.conftest import ask
@@ -28,6 +37,26 @@ def in_small_pieces(text: str) -> None:
     parser.finish()
 
 
+def in_small_pieces_of_text(text: str) -> None:
+    cut = ReasoningCut()
+    for first in range(0, len(text), 10):
+        cut.feed(text[first : first + 10])
+    cut.finish()
+
+
+def reading(kind: Kind) -> Callable[[str], object]:
+    return lambda text: kind.read(text, Subject(prompt="How do"))
+
+
+def answering(make: Callable[[Subject], object]) -> Callable[[str], object]:
+    def answer(text: str) -> object:
+        messages = [{"role": "user", "content": text}, {"role": "assistant", "content": text}]
+        half = text[: len(text) // 2]
+        return make(Subject(messages=messages, prompt=half, responses=[text, half]))
+
+    return answer
+
+
 READERS: dict[str, Callable[[str], object]] = {
     "sentences": extract.sentences,
     "terms": extract.terms,
@@ -36,11 +65,15 @@ READERS: dict[str, Callable[[str], object]] = {
     "title_from": extract.title_from,
     "language_of": stopwords.language_of,
     "tokens": lambda text: list(tokens([text])),
-    "parse_title": parsing.parse_title,
-    "plain_title": parsing._plain_title,
+    "topics": extract.topics,
+    "core_words": extract.core_words,
+    "emoji_for": emoji_words.emoji_for,
     "without_reasoning": parsing.without_reasoning,
-    "find_objects": lambda text: list(parsing.find_objects(text)),
-    "clean_title": parsing.clean_title,
+    "reasoning_cut": in_small_pieces_of_text,
+    "find_values": lambda text: list(parsing_json.find_values(text)),
+    "find_broken_values": lambda text: list(parsing_json.find_broken_values(text)),
+    **{f"read_{name}": reading(kind) for name, kind in KINDS.items()},
+    **{f"builtin_{task}": answering(make) for task, make in builtin_kinds.ANSWERS.items()},
     "render": lambda text: render(text, VALUES),
     "sse": in_small_pieces,
     "error_body": lambda text: _message_in(text.encode()),
@@ -49,7 +82,8 @@ READERS: dict[str, Callable[[str], object]] = {
 CHARACTERS = "a1 \n\"'!,:.<{[}]|`-_你。\\"
 PAIRS = ["".join(pair) for pair in itertools.product(CHARACTERS, CHARACTERS)]
 OTHERS = ["a. ", '{"a":', "title ", 'title: "', "<think>", "<think ", "</think>", "```", "~~~ ",
-          "{{", "{{a:", "<|channel|>final ", "- ", "sorry ", ", }", "data: x\n"]  # fmt: skip
+          "{{", "{{a:", "<|channel|>final ", "- ", "sorry ", ", }", "data: x\n",
+          "{'a x\n", '["a",', "1. a\n", "<li>a", "&quot;", "\\u00", "https:a "]  # fmt: skip
 # One character more than the repetition itself: an anchor before it, or what breaks a match after.
 SAMPLES = [
     *((unit, "", "") for unit in [*CHARACTERS, *PAIRS, *OTHERS]),

@@ -12,10 +12,10 @@ import pytest
 import redis
 
 from tasks_app import api
-from tasks_app.rest import attend, chunks, completions
+from tasks_app.rest import attend, chunks
 from tasks_app.rest.errors import ApiError
 from tasks_app.store import client, keys
-from tasks_app.tasks import chat_completion
+from tasks_app.tasks import OF_KIND, chat_completion
 from tasks_app.worker.worker import Worker
 from tests import sample_tasks
 from tests.conftest import point_at, running
@@ -161,7 +161,7 @@ async def test_a_worker_of_another_queue_serves_nobody_else(
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
         assert (await api.list_tasks()).tasks == []
         # Its queue's worker went at the wrong moment: the call ends all the same.
-        monkeypatch.setattr("tasks_app.rest.completions._ask", _ask_for_no_worker)
+        monkeypatch.setattr("tasks_app.rest.answering._ask", _ask_for_no_worker)
         monkeypatch.setattr("tasks_app.rest.attend.CHECK_SECONDS", 0.1)
         left = await ada.http.post(CHAT, json=body("fake-echo", stream=stream))
         assert left.status_code == 503
@@ -404,7 +404,7 @@ async def test_a_stop_by_somebody_ends_the_call(
 async def test_a_failed_function_is_500_with_its_message_and_no_traceback(
     ada: Person, worker: Any, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(completions.KINDS, "title", sample_tasks.not_json)
+    monkeypatch.setitem(OF_KIND, "title", sample_tasks.not_json)
     response = await ada.http.post(TITLE, json=body("fake-echo"))
     assert response.status_code == 500
     assert "Traceback" not in response.text
@@ -417,7 +417,7 @@ async def test_what_nobody_foresaw_is_500_without_a_traceback(
         raise RuntimeError("secret words")
 
     settings.DEBUG = True
-    monkeypatch.setattr("tasks_app.rest.completions.get_catalog", explode)
+    monkeypatch.setattr("tasks_app.services.permission.get_catalog", explode)
     response = await ada.http.get("/api/v1/models")
     assert response.status_code == 500
     assert set(response.json()) == {"detail"}

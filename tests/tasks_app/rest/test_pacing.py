@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tasks_app import api
-from tasks_app.rest import completions, pacing, places, tasks
+from tasks_app.rest import answering, pacing, places, tasks
 from tasks_app.rest.errors import ApiError
 from tasks_app.store import client, keys, scripts
 from tests import sample_tasks
@@ -136,7 +136,7 @@ async def test_a_user_has_so_many_streams_at_once(
     ada: Person, bob: Person, worker: Any, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tasks, "MOST_STREAMS", 1)
-    monkeypatch.setattr(completions, "MOST_STREAMS", 1)
+    monkeypatch.setattr(answering, "MOST_STREAMS", 1)
     body = {
         "model": "fake-hang-after-3",
         "messages": [{"role": "user", "content": "Hi"}],

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('tasks_app', '0002_periodic_job'),
+        ('tasks_app', '0003_generation'),
     ]
 
     operations = [
