@@ -14,6 +14,7 @@ from tasks_app.domain.context import Context
 from tasks_app.generation import kinds
 from tasks_app.generation.chat import complete
 from tasks_app.generation.generate import generate
+from tasks_app.generation.turn import Turn
 from tasks_app.services.permission import charge
 
 
@@ -26,8 +27,13 @@ async def chat_completion(
     """Answer a chat request in OpenAI's shape; returns the whole `chat.completion`.
 
     `retry_seconds` is the budget of all repetitions together (None: PROVIDER_RETRY_SECONDS).
+    `background_tasks` of the body are enqueued after the answer: see tasks_app.generation.turn.
     """
-    return await _charged(context, await complete(context, body, retry_seconds=retry_seconds))
+    turn = Turn(context, body)
+    await turn.begin()
+    made = await _charged(context, await complete(context, body, retry_seconds=retry_seconds))
+    await turn.end(made, OF_KIND)
+    return made
 
 
 async def _charged(context: Context, made: dict[str, Any]) -> dict[str, Any]:

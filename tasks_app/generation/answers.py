@@ -14,12 +14,13 @@ from tasks_app.generation.conf import retry_budget
 from tasks_app.generation.errors import InvalidRequest, ProviderError
 from tasks_app.generation.faults import EMPTY
 from tasks_app.generation.filters import Chain
+from tasks_app.generation.measuring import measured
 
 Show = Callable[[dict[str, Any]], None]
 
 
 async def answer(
-    task_id: str,
+    context: Context,
     body: dict[str, Any],
     *,
     filters: Chain,
@@ -30,22 +31,26 @@ async def answer(
     """Stream the answer to its end; when cancelled, close the provider's connection first.
 
     Each chunk passes the stream filters and is then given to `show`. With a `schema` the model is
-    asked for JSON of it. Raises ProviderError, UnknownModel, InvalidRequest, Refused, FilterFailed.
+    asked for JSON of it. What the call cost is recorded, and said in the task's log. Raises
+    ProviderError, UnknownModel, InvalidRequest, Refused, FilterFailed.
     """
     model = _checked_model(body)
-    built = CompletionBuilder(task_id, model)
+    built = CompletionBuilder(context.task_id, model)
     budget = retry_budget() if retry_seconds is None else retry_seconds
-    is_empty = True
     pieces = stream_answer(get_catalog(), body, budget=budget, schema=schema)
-    async with aclosing(pieces):
-        async for piece in pieces:
-            is_empty = is_empty and not has_output(piece)
-            shown = await _filtered(piece, filters) if filters.has("stream") else piece
-            built.add(shown)
-            if show is not None:
-                show(shown)
-    if is_empty:
-        raise ProviderError("The model sent an empty answer.", error_type=EMPTY)
+    with measured(filters.call) as measure:
+        async with aclosing(pieces):
+            async for piece in pieces:
+                if has_output(piece):
+                    measure.output()
+                shown = await _filtered(piece, filters) if filters.has("stream") else piece
+                built.add(shown)
+                if show is not None:
+                    show(shown)
+        measure.counted(built.usage)
+        if measure.first_output is None:
+            raise ProviderError("The model sent an empty answer.", error_type=EMPTY)
+    context.emit("log", {"level": "info", "message": f"{model}: {measure}"})
     return built
 
 

@@ -29,7 +29,7 @@ async def complete(
         )
     )
     built = await answer(
-        context.task_id,
+        context,
         await filters.inlet(body),
         filters=filters,
         retry_seconds=retry_seconds,

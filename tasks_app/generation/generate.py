@@ -153,7 +153,7 @@ class _Asking:
         shown = _Shown(self._context) if self._kind.is_streamed else None
         try:
             built = await answer(
-                self._context.task_id,
+                self._context,
                 request,
                 filters=self._filters,
                 retry_seconds=retry_seconds,

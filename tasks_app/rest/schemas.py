@@ -65,10 +65,21 @@ class CompletionRequest(BaseModel):
         return bool(self.stream_options and self.stream_options.include_usage)
 
 
+class BackgroundTasks(BaseModel):
+    """What is made of the conversation once it has been answered, in the background."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    title_generation: StrictBool = False
+    tags_generation: StrictBool = False
+    follow_up_generation: StrictBool = False
+
+
 class ChatRequest(CompletionRequest):
-    """A request of OpenAI's chat completions."""
+    """A request of OpenAI's chat completions, and what is to follow its answer."""
 
     messages: Annotated[list[Message], Field(min_length=1)]
+    background_tasks: BackgroundTasks | None = None
 
 
 class KindRequest(CompletionRequest):

@@ -14,10 +14,10 @@ from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime
 from enum import StrEnum
 
-from asgiref.sync import sync_to_async
-from django.db import DatabaseError, IntegrityError, close_old_connections, transaction
+from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import F
 
+from tasks_app.database import query
 from tasks_app.domain.metrics import CALL_DURATION, CALLS, FIRST_TOKEN, TOKENS
 from tasks_app.domain.owned import end_owned
 from tasks_app.models import ModelUsage
@@ -111,10 +111,13 @@ class Ledger:
         while self._sums:
             taken, self._sums = self._sums, {}
             try:
-                await sync_to_async(_write)(taken)
+                await query(_write, taken)
                 continue
             except DatabaseError as error:
                 logger.warning("usage_kept rows=%s error=%s", len(taken), type(error).__name__)
+            except Exception:  # a defect of ours: it must not stop the rows that come later
+                logger.exception("usage_lost rows=%s", len(taken))
+                continue
             for key, sums in taken.items():
                 self._merge(key, sums)
             if self._left_out:
@@ -172,7 +175,6 @@ async def aclose() -> None:
 
 
 def _write(sums: Mapping[Key, Sums]) -> None:
-    close_old_connections()  # one that the database has closed meanwhile would fail for ever
     with transaction.atomic():
         for (day, user_id, kind, model), added in sorted(sums.items()):
             _add_row({"day": day, "user_id": user_id, "kind": kind, "model": model}, added)
