@@ -12,10 +12,11 @@ from django.contrib.admin.helpers import AdminForm
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import path, reverse
 from django.utils.text import normalize_newlines
 
 from tasks_app import api
+from tasks_app.admin_preview import PREVIEW_TEMPLATE, preview_context
 from tasks_app.errors import StoreUnavailable
 from tasks_app.generation.configuration import current_sync, update_sync
 from tasks_app.generation.form_fields import MODELS_LIST
@@ -83,6 +84,18 @@ class TaskConfigurationAdmin(ConfigurationModelAdmin):
         self, request: HttpRequest, obj: TaskConfiguration | None = None
     ) -> bool:
         return False
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view(self.preview_view)
+        name = "tasks_app_taskconfiguration_preview"
+        return [path("preview/", view, name=name), *super().get_urls()]
+
+    def preview_view(self, request: HttpRequest) -> HttpResponse:
+        """Show what the prompt templates become: those of the form as it stands, not yet saved."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        context = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media}
+        return TemplateResponse(request, PREVIEW_TEMPLATE, context | preview_context(request))
 
     def change_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Lead from the list of recent actions to the page."""
