@@ -20,7 +20,7 @@ from tasks_app.admin_preview import PREVIEW_TEMPLATE, preview_context
 from tasks_app.errors import StoreUnavailable
 from tasks_app.generation.configuration import current_sync, update_sync
 from tasks_app.generation.form_fields import MODELS_LIST
-from tasks_app.generation.options import KINDS, OPTIONS
+from tasks_app.generation.options import KINDS, OPTIONS, UNUSED
 from tasks_app.generation.rights import CHAT
 from tasks_app.generation.shared_models import known_ids_sync
 from tasks_app.models import AccessRule, TaskConfiguration
@@ -38,6 +38,7 @@ SECTIONS = (
     ("Models", ("TASK_MODEL", "TASK_MODEL_EXTERNAL", "TASK_MODEL_PARAMS", "TASK_KIND_OVERRIDES")),
     ("Limits", ("REQUESTS_PER_MINUTE", "TOKENS_PER_MINUTE", "MODEL_CONCURRENCY")),
 )
+NOT_USED = tuple(name for name, option in OPTIONS.items() if option.help == UNUSED)
 
 
 class OptionsForm(ConstanceForm):  # type: ignore[misc] # the library has no types
@@ -45,8 +46,11 @@ class OptionsForm(ConstanceForm):  # type: ignore[misc] # the library has no typ
 
     def __init__(self, data: Any = None, *, is_frozen: bool = False) -> None:
         super().__init__(current_sync().resource(), data=data)
-        for field in self.fields.values():
+        for name in OPTIONS:
+            field = self.fields[name]
             field.disabled = is_frozen
+            field.label = name.replace("_", " ").capitalize()
+            field.help_text = f"{field.help_text} ({name})"
 
     def save(self) -> list[str]:
         """Write the fields that differ from what is in force; return their names."""
@@ -137,9 +141,13 @@ class TaskConfigurationAdmin(ConfigurationModelAdmin):
 
 
 def _sections() -> list[tuple[str, dict[str, Any]]]:
-    named = {name for _, names in SECTIONS for name in names}
-    rest = [name for name in OPTIONS if name not in named]
-    return [(title, {"fields": list(names)}) for title, names in (*SECTIONS, ("Kinds", rest))]
+    named = {*NOT_USED, *(name for _, names in SECTIONS for name in names)}
+    rest = tuple(name for name in OPTIONS if name not in named)
+    sections = (*SECTIONS, ("Kinds", rest), ("Not used here", NOT_USED))
+    return [
+        (title, {"fields": list(names), "classes": ["collapse"] if names is NOT_USED else []})
+        for title, names in sections
+    ]
 
 
 def _known_models() -> list[str]:

@@ -147,7 +147,7 @@ async def test_another_process_asks_no_provider(
     for fake in two:
         fake.models_status = 500
         fake.models_asked = 0
-    assert {found.id for found in await catalog.models()} == {"first-model", "both", "other-model"}
+    assert [found.id for found in await catalog.models()] == ["both", "first-model", "other-model"]
     provider, found = await catalog.find("other-model")
     assert (found.type, provider.name in two[1].base_url) == ("local", True)
     assert [fake.models_asked for fake in two] == [0, 0]
