@@ -159,6 +159,8 @@ OPENAI_API_BASE_URL = env.words("OPENAI_API_BASE_URL", separator=";")
 OPENAI_API_KEY = [key.strip() for key in env.text("OPENAI_API_KEY").split(";")]
 OPENAI_API_TYPE = env.words("OPENAI_API_TYPE", separator=";")
 PROVIDER_TIMEOUT = env.seconds("PROVIDER_TIMEOUT", 60.0, minimum=0.1)
+PROVIDER_CONNECT_TIMEOUT = env.seconds("PROVIDER_CONNECT_TIMEOUT", 2.0, minimum=0.1)
+PROVIDER_TOTAL_TIMEOUT = env.seconds("PROVIDER_TOTAL_TIMEOUT", 0.0)  # 0: ten times the first
 PROVIDER_RETRY_SECONDS = env.seconds("PROVIDER_RETRY_SECONDS", 10.0)
 # Functions and classes that see, change or refuse what goes to models: docs/generation.md.
 SIGNALBOX_FILTERS: list[str] = []

@@ -12,14 +12,15 @@ from django.contrib.admin.helpers import AdminForm
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import path, reverse
 from django.utils.text import normalize_newlines
 
 from tasks_app import api
+from tasks_app.admin_preview import PREVIEW_TEMPLATE, preview_context
 from tasks_app.errors import StoreUnavailable
 from tasks_app.generation.configuration import current_sync, update_sync
 from tasks_app.generation.form_fields import MODELS_LIST
-from tasks_app.generation.options import KINDS, OPTIONS
+from tasks_app.generation.options import KINDS, OPTIONS, UNUSED
 from tasks_app.generation.rights import CHAT
 from tasks_app.generation.shared_models import known_ids_sync
 from tasks_app.models import AccessRule, TaskConfiguration
@@ -37,6 +38,7 @@ SECTIONS = (
     ("Models", ("TASK_MODEL", "TASK_MODEL_EXTERNAL", "TASK_MODEL_PARAMS", "TASK_KIND_OVERRIDES")),
     ("Limits", ("REQUESTS_PER_MINUTE", "TOKENS_PER_MINUTE", "MODEL_CONCURRENCY")),
 )
+NOT_USED = tuple(name for name, option in OPTIONS.items() if option.help == UNUSED)
 
 
 class OptionsForm(ConstanceForm):  # type: ignore[misc] # the library has no types
@@ -44,8 +46,11 @@ class OptionsForm(ConstanceForm):  # type: ignore[misc] # the library has no typ
 
     def __init__(self, data: Any = None, *, is_frozen: bool = False) -> None:
         super().__init__(current_sync().resource(), data=data)
-        for field in self.fields.values():
+        for name in OPTIONS:
+            field = self.fields[name]
             field.disabled = is_frozen
+            field.label = name.replace("_", " ").capitalize()
+            field.help_text = f"{field.help_text} ({name})"
 
     def save(self) -> list[str]:
         """Write the fields that differ from what is in force; return their names."""
@@ -83,6 +88,18 @@ class TaskConfigurationAdmin(ConfigurationModelAdmin):
         self, request: HttpRequest, obj: TaskConfiguration | None = None
     ) -> bool:
         return False
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view(self.preview_view)
+        name = "tasks_app_taskconfiguration_preview"
+        return [path("preview/", view, name=name), *super().get_urls()]
+
+    def preview_view(self, request: HttpRequest) -> HttpResponse:
+        """Show what the prompt templates become: those of the form as it stands, not yet saved."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        context = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media}
+        return TemplateResponse(request, PREVIEW_TEMPLATE, context | preview_context(request))
 
     def change_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Lead from the list of recent actions to the page."""
@@ -124,9 +141,13 @@ class TaskConfigurationAdmin(ConfigurationModelAdmin):
 
 
 def _sections() -> list[tuple[str, dict[str, Any]]]:
-    named = {name for _, names in SECTIONS for name in names}
-    rest = [name for name in OPTIONS if name not in named]
-    return [(title, {"fields": list(names)}) for title, names in (*SECTIONS, ("Kinds", rest))]
+    named = {*NOT_USED, *(name for _, names in SECTIONS for name in names)}
+    rest = tuple(name for name in OPTIONS if name not in named)
+    sections = (*SECTIONS, ("Kinds", rest), ("Not used here", NOT_USED))
+    return [
+        (title, {"fields": list(names), "classes": ["collapse"] if names is NOT_USED else []})
+        for title, names in sections
+    ]
 
 
 def _known_models() -> list[str]:

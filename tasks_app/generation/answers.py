@@ -34,7 +34,7 @@ async def answer(
     asked for JSON of it. What the call cost is recorded, and said in the task's log. Raises
     ProviderError, UnknownModel, InvalidRequest, Refused, FilterFailed.
     """
-    model = _checked_model(body)
+    model = checked_model(body)
     built = CompletionBuilder(context.task_id, model)
     budget = retry_budget() if retry_seconds is None else retry_seconds
     pieces = stream_answer(get_catalog(), body, budget=budget, schema=schema)
@@ -64,6 +64,14 @@ def checked_messages(body: dict[str, Any]) -> list[dict[str, Any]]:
     return messages
 
 
+def checked_model(body: dict[str, Any]) -> str:
+    """Return the body's model; raises InvalidRequest unless it is named."""
+    model = body.get("model")
+    if not isinstance(model, str) or not model:
+        raise InvalidRequest("model must name a model; GET /api/v1/models lists them.", "model")
+    return model
+
+
 def showing(context: Context) -> Show:
     """Return what reports chunks to the task's watchers.
 
@@ -80,13 +88,6 @@ def showing(context: Context) -> Show:
                 context.emit("delta", {"index": index, "delta": shown})
 
     return show
-
-
-def _checked_model(body: dict[str, Any]) -> str:
-    model = body.get("model")
-    if not isinstance(model, str) or not model:
-        raise InvalidRequest("model must name a model; GET /api/v1/models lists them.")
-    return model
 
 
 async def _filtered(piece: dict[str, Any], filters: Chain) -> dict[str, Any]:

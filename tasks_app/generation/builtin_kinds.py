@@ -164,10 +164,9 @@ def _said(subject: Subject) -> list[tuple[str, str]]:
 
 def _topics(subject: Subject, count: int) -> list[str]:
     """Return what the conversation is about; what its user says counts for more."""
-    said = _said(subject)
-    asked = [text for role, text in said if role == "user"]
-    told = [text for role, text in said if role == "assistant"]
-    return topics("\n".join([*asked, *asked, *told]), count)
+    said = [(role, text) for role, text in _said(subject) if role in {"user", "assistant"}]
+    asked = "\n".join(text for role, text in said if role == "user")
+    return topics("\n".join(text for _, text in said), count, emphasis=asked)
 
 
 def _query(text: str) -> str:
@@ -178,14 +177,16 @@ def _query(text: str) -> str:
 
 def _without_request(sentence: str) -> str:
     words = sentence.split()
-    start = 0
-    while start < len(words) and _is_request(words[start]):
+    start, end = 0, len(words)
+    while start < end and _is_request(words[start]):
         start += 1
-    return " ".join(words[start:]).strip(_PUNCTUATION)
+    while start < end and not terms(words[end - 1]):
+        end -= 1
+    return " ".join(words[start:end]).strip(_PUNCTUATION)
 
 
 def _is_request(word: str) -> bool:
-    plain = _plain(word)
+    plain = _plain(word).partition("-")[0]  # dessine-moi
     return plain in _PICTURE_WORDS or not terms(plain)
 
 

@@ -126,8 +126,10 @@ class Catalog:
             shared = await self._shared.get(SHARED_S)
         except StoreUnavailable:
             return {}
-        names = {shelf.provider.name for shelf in self._shelves}
-        return {name: model for name, model in shared.items() if model.provider in names}
+        place = {shelf.provider.name: index for index, shelf in enumerate(self._shelves)}
+        own = [model for model in shared.values() if model.provider in place]
+        own.sort(key=lambda model: (place[model.provider], model.id))
+        return {model.id: model for model in own}
 
     def _shelf_of(self, model: ModelInfo) -> _Shelf:
         return next(shelf for shelf in self._shelves if shelf.provider.name == model.provider)

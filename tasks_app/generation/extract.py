@@ -69,10 +69,17 @@ def keywords(text: str, count: int = 5) -> list[str]:
     return [written.get(term, term) for term in ranked[:count]]
 
 
-def topics(text: str, count: int = 5) -> list[str]:
-    """Return what a text is about: keywords, and pairs of words that it repeats, as one topic."""
+def topics(text: str, count: int = 5, *, emphasis: str = "") -> list[str]:
+    """Return what a text is about: keywords, and pairs of words that it repeats, as one topic.
+
+    Words of `emphasis` count for more. A word that is another form of an earlier one is left out.
+    """
     text = text[-LONGEST_TEXT:]
-    found = keywords(text, count)
+    found: list[str] = []
+    for word in keywords(f"{emphasis}\n{text}", 2 * count):
+        if not any(_is_form_of(word.lower(), other.lower()) for other in found):
+            found.append(word)
+    found = found[:count]
     lowered = {word.lower() for word in found}
     pairs = Counter(_pairs(text))
     for pair, times in pairs.most_common(count):
@@ -84,6 +91,12 @@ def topics(text: str, count: int = 5) -> list[str]:
             found = [word for i, word in enumerate(found) if i not in places[1:]]
             lowered -= {first, second}
     return found
+
+
+def _is_form_of(word: str, other: str) -> bool:
+    """Tell whether two words seem to differ by an ending only: plural, case, gender."""
+    same = max(4, min(len(word), len(other)) - 2)
+    return abs(len(word) - len(other)) <= 2 and word[:same] == other[:same]  # noqa: PLR2004 letters
 
 
 def _pairs(text: str) -> Iterator[str]:

@@ -112,8 +112,8 @@ def load(path: str) -> Filter:
     """Import one filter; raises ValueError, saying what is wrong with it."""
     try:
         found = import_string(path)
-    except ImportError as error:
-        raise ValueError(f"{path!r} cannot be imported: {error}") from error
+    except Exception as error:  # importing runs the project's own code, which may raise anything
+        raise ValueError(f"{path!r} cannot be imported: {error!r}") from error
     stage = getattr(found, "signalbox_stage", None)
     if stage is not None:
         return Filter(path=path, stages={stage: found}, kinds=found.kinds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from django import forms
@@ -10,6 +11,16 @@ from django.core.exceptions import ValidationError
 from tasks_app.generation.options import OPTIONS, Option
 
 MODELS_LIST = "signalbox-models"  # the id of the page's <datalist>
+
+
+class Decoder(json.JSONDecoder):
+    """Refuses what is nested too deep for Python as it refuses other nonsense."""
+
+    def decode(self, s: str, *args: Any) -> Any:
+        try:
+            return super().decode(s, *args)
+        except RecursionError:
+            raise json.JSONDecodeError("Nested too deep", s[:10], 0) from None
 
 
 def option_field(*, name: str, **options: Any) -> forms.Field:
@@ -24,7 +35,9 @@ def option_field(*, name: str, **options: Any) -> forms.Field:
     if option.type is int:
         return _checked(forms.IntegerField, option, options | {"required": True})
     if option.type is dict:
-        return _checked(forms.JSONField, option, options | {"widget": _textarea(4)})
+        return _checked(
+            forms.JSONField, option, options | {"widget": _textarea(4), "decoder": Decoder}
+        )
     if option.name.endswith("_TEMPLATE"):
         return _checked(forms.CharField, option, options | {"widget": _textarea(8), "strip": False})
     return _checked(forms.CharField, option, options | {"widget": _model_input()})
@@ -35,8 +48,6 @@ def _checked(kind: type[forms.Field], option: Option, options: dict[str, Any]) -
         def clean(self, value: Any) -> Any:
             try:
                 return option.check(super().clean(value))
-            except RecursionError as error:
-                raise ValidationError("This is nested too deep.") from error
             except ValueError as error:
                 raise ValidationError(str(error)) from error
 

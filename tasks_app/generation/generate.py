@@ -15,7 +15,7 @@ from typing import Any
 from django.utils import timezone
 
 from tasks_app.domain.context import Context
-from tasks_app.generation.answers import Show, answer, showing
+from tasks_app.generation.answers import Show, answer, checked_model, showing
 from tasks_app.generation.completion import add_usage, completion, text_piece
 from tasks_app.generation.conf import retry_budget
 from tasks_app.generation.configuration import TaskConfig, current
@@ -48,11 +48,10 @@ async def generate(
     KindDisabled, InputTooLong, UnknownModel, Refused, FilterFailed too.
     """
     subject = await asyncio.to_thread(receive, kind, body)
+    model = checked_model(body)
     config = await current()
     check(kind, subject, config)
-    choice = await choose(
-        str(body.get("model")), kind=kind.name, user_id=context.user_id or None, config=config
-    )
+    choice = await choose(model, kind=kind.name, user_id=context.user_id or None, config=config)
     _log(context, f"{kind.name} by {choice.model} ({choice.reason})")
     prompt = await rendered(kind, subject, config.template(kind.name), context.user_id)
     request = _request(kind, subject, body, choice, prompt)

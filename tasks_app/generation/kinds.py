@@ -267,7 +267,7 @@ def _text(name: str, value: Any) -> str:
         return ""
     if not isinstance(value, str):
         raise InvalidRequest(f"{name} must be a text.", name)
-    return value
+    return value if value.strip() else ""
 
 
 def _responses(value: Any) -> list[str]:

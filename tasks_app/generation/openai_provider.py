@@ -11,23 +11,24 @@ from typing import Any
 
 import httpx
 
-from tasks_app.generation.completion import choices, has_output
+from tasks_app.generation.completion import choices, has_output, writable
 from tasks_app.generation.conf import ProviderConfig
 from tasks_app.generation.errors import ProviderError
 from tasks_app.generation.faults import Faults
 from tasks_app.generation.providers import ModelInfo
 from tasks_app.generation.sse import OversizedEventError, SSEParser
 
-# A caller waits for these, be it only to learn that there is no such model.
-CONNECT_TIMEOUT_S = 2.0
+# A caller waits for this, be it only to learn that there is no such model.
 MODELS_TIMEOUT_S = 2.0
 FREE_CONNECTION_TIMEOUT_S = 5.0
-# The whole call may take this many times PROVIDER_TIMEOUT, which bounds each silence in it.
+# Unless PROVIDER_TOTAL_TIMEOUT says otherwise, the whole call may take this many times
+# PROVIDER_TIMEOUT, which bounds each silence in it.
 WHOLE_CALL_FACTOR = 10
 MAX_CONNECTIONS = 512
 LARGEST_ANSWER_BYTES = 32 * 1024 * 1024
 LARGEST_ERROR_BYTES = 64 * 1024
 LARGEST_MODEL_COUNT = 5_000
+LONGEST_MODEL_ID = 500
 DRAIN_S = 0.25
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 # Fields of our own requests that mean nothing to a provider.
@@ -41,12 +42,12 @@ class OpenAIProvider:
 
     def __init__(self, config: ProviderConfig) -> None:
         self._config = config
-        host, self.name = _address(config.base_url)
+        self.name = config.name
         self._faults = Faults(self.name, config.key)
         headers = {"Accept-Encoding": "identity"}  # compression would hold tokens back
         if config.key:
             headers["Authorization"] = f"Bearer {config.key.strip()}"
-        connect = min(CONNECT_TIMEOUT_S, config.timeout)
+        connect = min(config.connect_timeout, config.timeout)
         self._client = httpx.AsyncClient(
             headers=httpx.Headers(headers, encoding="utf-8"),
             timeout=httpx.Timeout(
@@ -56,7 +57,7 @@ class OpenAIProvider:
             ),
             limits=httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=32),
             follow_redirects=False,
-            trust_env=host not in LOOPBACK,  # HTTPS_PROXY leads nowhere for our own machine
+            trust_env=config.host not in LOOPBACK,  # HTTPS_PROXY leads nowhere for our own machine
         )
 
     async def models(self) -> list[ModelInfo]:
@@ -68,7 +69,7 @@ class OpenAIProvider:
             await response.aclose()
 
     async def stream(self, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        limits = _Limits(self._config.timeout)
+        limits = _Limits(self._config)
         response = await self._start(body, limits)
         try:
             pieces = self._answer(response, limits)
@@ -253,16 +254,17 @@ class OpenAIProvider:
                 owned_by=str(entry.get("owned_by") or self.name),
             )
             for entry in listed[:LARGEST_MODEL_COUNT]
-            if isinstance(entry, dict) and isinstance(entry.get("id"), str) and entry["id"]
+            if isinstance(entry, dict) and _is_id(entry.get("id"))
         ]
 
 
 class _Limits:
     """The moments, on the loop's clock, by which the first token and the end must have come."""
 
-    def __init__(self, timeout: float) -> None:
-        self.whole_call = _now() + timeout * WHOLE_CALL_FACTOR
-        self.first_token = _now() + timeout
+    def __init__(self, config: ProviderConfig) -> None:
+        total = config.total_timeout or config.timeout * WHOLE_CALL_FACTOR
+        self.whole_call = _now() + total
+        self.first_token = _now() + min(config.timeout, total)
 
     def until(self, progress: _Progress) -> float:
         return self.whole_call if progress.has_output else self.first_token
@@ -289,14 +291,11 @@ class _Progress:
             self.is_filtered = self.is_filtered or reason == "content_filter"
 
 
+def _is_id(found: Any) -> bool:
+    """Tell whether a model's id can be asked for, and be a field in Redis."""
+    is_text = isinstance(found, str) and 0 < len(found) <= LONGEST_MODEL_ID
+    return is_text and writable(found) == found
+
+
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _address(base_url: str) -> tuple[str, str]:
-    """Return the host, and the provider's name: host and port without any credentials."""
-    try:
-        url = httpx.URL(base_url)
-    except httpx.InvalidURL:
-        return "", "(invalid address)"
-    return url.host, url.netloc.decode() or "(no address)"

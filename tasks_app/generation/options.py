@@ -258,7 +258,7 @@ class TaskConfig:
 
     def template(self, kind: str) -> str:
         """Return the administrator's prompt template of a kind; "" means the built-in one."""
-        return str(getattr(self, _TEMPLATES[kind]))
+        return str(getattr(self, template_name(kind)))
 
     def override(self, kind: str) -> Override:
         return Override(**self.TASK_KIND_OVERRIDES.get(kind, {}))
@@ -303,6 +303,12 @@ _TEMPLATES = {
     "emoji": "EMOJI_GENERATION_PROMPT_TEMPLATE",
     "moa": "MOA_GENERATION_PROMPT_TEMPLATE",
 }
+
+
+def template_name(kind: str) -> str:
+    """Return the field that holds a kind's prompt template."""
+    return _TEMPLATES[kind]
+
 
 OPTIONS: dict[str, Option] = {
     made.name: Option(

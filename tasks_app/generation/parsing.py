@@ -57,7 +57,7 @@ _PLACEHOLDER = re.compile(
 _FENCE = re.compile(r"^[^\S\n]*(?:```|~~~)[\w-]*[^\S\n]*$", re.MULTILINE)
 _LEAD_IN = re.compile(r"[^\n]{0,160}[:：]\W{0,4}$")
 _JOINERS = "\u200c\u200d"  # within emoji, and within words of Persian and Indic scripts
-QUOTES = "\"'`*_#“”„‚‘’«»「」『』《》 \t"
+QUOTES = "\"'`*_“”„‚‘’«»「」『』《》 \t"
 
 
 class Output:
@@ -149,7 +149,7 @@ def clean_line(text: Any, longest: int) -> str | None:
         return None
     head = text[: 20 * longest]
     line = " ".join("".join(c if c.isprintable() or c in _JOINERS else " " for c in head).split())
-    line = line.strip(QUOTES).rstrip(",;").strip(QUOTES)
+    line = line.lstrip("#" + QUOTES).rstrip(QUOTES).rstrip(",;").strip(QUOTES)
     if not line or is_placeholder(line) or is_refusal(line):
         return None
     return cut_at_word(line, longest)

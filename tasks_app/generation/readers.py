@@ -342,5 +342,8 @@ def read_emoji(raw: str) -> str | None:
 
 
 def read_answer(raw: str) -> str | None:
-    """Return the text of the output without its reasoning."""
-    return without_reasoning(raw[-LONGEST_ANSWER:]) or None
+    """Return the text of the output without its reasoning; as it is, where it has none."""
+    text = without_reasoning(raw[-LONGEST_ANSWER:])
+    if not text:
+        return None
+    return raw if text == raw.strip() else text

@@ -60,7 +60,8 @@ async def prefer(user: User, task_model: str) -> None:
 
 def _user(user_id: str) -> User | None:
     try:
-        return get_user_model().objects.filter(pk=user_id, is_active=True).first()
+        users = get_user_model().objects.select_related("generation_preference")
+        return users.filter(pk=user_id, is_active=True).first()
     except (ValueError, ValidationError):
         return None  # an id that this project's users cannot have
 
@@ -86,7 +87,5 @@ def _is_exempt(user: User | None) -> bool:
 
 
 def _preference(user: User | None) -> str:
-    if user is None:
-        return ""
-    chosen = UserPreference.objects.filter(user=user).values_list("task_model", flat=True).first()
-    return chosen or ""
+    preference: UserPreference | None = getattr(user, "generation_preference", None)
+    return "" if preference is None else preference.task_model

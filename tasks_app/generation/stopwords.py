@@ -38,7 +38,7 @@ STOP_WORDS: dict[str, frozenset[str]] = {
         sollen sollte sollten sondern sonst über um und uns unser unter viel viele vom von vor war
         waren warum was weil weiter welche welchem welchen welcher welches wenn wer werde werden
         wie wieder will wir wird wirklich wo wollen wurde wurden würde zu zum zur zwar zwischen
-        danke hallo guten okay"""
+        danke hallo guten okay lange"""
     ),
     "fr": small_words(
         """afin ai aie ainsi alors au aucun aussi autre autres aux avait avant avec avez avoir avons
@@ -48,7 +48,8 @@ STOP_WORDS: dict[str, frozenset[str]] = {
         même mes moi moins mon n ne ni non nos notre nous on ont ou où par parce pas pendant peu
         peut peux plus pour pourquoi pouvez près puis qu quand que quel quelle quelles quels qui
         quoi s sa salut sans se selon sera ses si son sont sous sur t ta te tes toi ton tous tout
-        toute toutes très tu un une vers veux voici voilà vos votre vous y merci oui"""
+        toute toutes très tu un une vers veux voici voilà vos votre vous y merci oui
+        combien faites fais"""
     ),
     "es": small_words(
         """a acá ahí al algo algún alguna algunas algunos allí ante antes aquel aquella aquello aquí
@@ -60,7 +61,7 @@ STOP_WORDS: dict[str, frozenset[str]] = {
         otro otros para pero poco por porque pues puede puedes puedo que qué quien quién quiero se
         sea según ser si sí sido siempre sin sino sobre solo sólo son soy su sus también tan tanto
         te tengo ti tiene tienen toda todas todo todos tu tú tus un una unas uno unos usted ustedes
-        va y ya yo favor"""
+        va y ya yo favor hago hacen"""
     ),
     "it": small_words(
         """a ad agli ai al alla alle allo alcuni anche ancora avere aveva bene c che chi ci ciao
@@ -72,7 +73,7 @@ STOP_WORDS: dict[str, frozenset[str]] = {
         proprio può qual quale quali quando quanto quella quelle quelli quello questa queste questi
         questo qui quindi se sei sempre senza si sì sia siamo siete sono sopra sotto sta stata
         stato su sua sue sui sul sulla sulle suo suoi te ti tra troppo tu tua tue tuo tutte tutti
-        tutto un una uno vi voglio voi vorrei vostra vostro"""
+        tutto un una uno vi voglio voi vorrei vostra vostro faccio"""
     ),
     "pt": small_words(
         """a à às ao aos aí algo alguém algum alguma algumas alguns ali ainda antes aquela aquele
@@ -84,7 +85,8 @@ STOP_WORDS: dict[str, frozenset[str]] = {
         outros para pela pelo per pode podem poder posso pois por porque porquê pouco pra qual
         quais qualquer quando quanto que quem quero se seja sem sempre ser será seu seus sim sob
         sobre sou sua suas também tão tem têm tenho ter teu tua tudo um uma uns umas vai vamos você
-        vocês vou gostaria queria preciso"""
+        vocês vou gostaria queria preciso faço
+        todo todos toda todas"""
     ),
     "ru": small_words(
         """а бы был была были было быть в вам вас ваш весь во вот все всё всего всех вы где говорить

@@ -17,6 +17,7 @@ client's closing before the end, after which nothing more is written.
 | fake-as-told          | the last message is the model: "fake-40-tokens"; otherwise fake-title    |
 | fake-title            | a title as JSON behind a reasoning block                                 |
 | fake-title-repair     | useless output first; good JSON when asked to repair                     |
+| fake-repair:TEXT      | useless output first; TEXT when asked to repair                          |
 | fake-useless          | prose that is no title, always                                           |
 | fake-reasoning        | two reasoning deltas, then content                                       |
 | fake-tools            | a tool call in pieces                                                    |
@@ -40,6 +41,8 @@ client's closing before the end, after which nothing more is written.
 | fake-flood            | one line without an end                                                  |
 | fake-filtered         | finish_reason content_filter, no text                                    |
 | fake-no-stream-options| 400 as long as stream_options is sent                                    |
+| fake-no-json-schema   | 400 for response_format json_schema, otherwise fake-title                |
+| fake-no-format        | 400 as long as any response_format is sent, otherwise fake-title         |
 | fake-STATUS           | that HTTP status, e.g. fake-500, fake-401 (its message repeats the key)  |
 | fake-429-after-S      | 429 with Retry-After: S                                                  |
 | fake-STATUS-times-N   | that status N times, then ten tokens                                     |
@@ -71,7 +74,8 @@ fake-4000-tokens-2-ms fake-echo fake-say:Hello fake-title fake-title-repair fake
 fake-reasoning fake-tools fake-usage fake-plain fake-no-done fake-crlf fake-split fake-half-3
 fake-half-utf8 fake-reset-3 fake-reset-0 fake-hang fake-hang-headers fake-hang-after-3 fake-empty
 fake-empty-body fake-html fake-error-200 fake-error-mid-3 fake-nonsense fake-flood fake-filtered
-fake-no-stream-options fake-400 fake-401 fake-403 fake-404 fake-429 fake-500 fake-503
+fake-no-stream-options fake-no-json-schema fake-no-format
+fake-400 fake-401 fake-403 fake-404 fake-429 fake-500 fake-503
 fake-429-after-1 fake-429-after-3600 fake-503-times-1 fake-503-times-2 fake-redirect
 """
 EXAMPLES = _EXAMPLES.split()
@@ -375,6 +379,13 @@ async def _title_repair(provider: FakeProvider, call: Call, answer: Answer) -> N
         await _say(provider, call, answer, '{"title": "Repaired at Last"}')
 
 
+async def _repair(provider: FakeProvider, call: Call, answer: Answer, text: str) -> None:
+    if len(call.body["messages"]) == 1:
+        await _useless(provider, call, answer)
+    else:
+        await _say(provider, call, answer, text)
+
+
 async def _useless(provider: FakeProvider, call: Call, answer: Answer) -> None:
     await _say(provider, call, answer, "I'm sorry, but I can't name this conversation.")
 
@@ -529,6 +540,20 @@ async def _no_stream_options(provider: FakeProvider, call: Call, answer: Answer)
         await _tokens(provider, call, answer, "3")
 
 
+async def _no_json_schema(provider: FakeProvider, call: Call, answer: Answer) -> None:
+    if call.body.get("response_format", {}).get("type") == "json_schema":
+        await answer.error(400, "response_format: 'json_schema' is not supported by this model")
+    else:
+        await _title(provider, call, answer)
+
+
+async def _no_format(provider: FakeProvider, call: Call, answer: Answer) -> None:
+    if "response_format" in call.body:
+        await answer.error(400, "Unrecognized request argument supplied: response_format")
+    else:
+        await _title(provider, call, answer)
+
+
 async def _status(
     _: FakeProvider, call: Call, answer: Answer, status: str, after: str | None = None
 ) -> None:
@@ -558,6 +583,7 @@ SCRIPTS: list[tuple[str, Callable[..., Awaitable[None]]]] = [
     (r"fake-as-told", _as_told),
     (r"fake-title", _title),
     (r"fake-title-repair", _title_repair),
+    (r"fake-repair:(.+)", _repair),
     (r"fake-useless", _useless),
     (r"fake-reasoning", _reasoning),
     (r"fake-tools", _tools),
@@ -581,6 +607,8 @@ SCRIPTS: list[tuple[str, Callable[..., Awaitable[None]]]] = [
     (r"fake-flood", _flood),
     (r"fake-filtered", _filtered),
     (r"fake-no-stream-options", _no_stream_options),
+    (r"fake-no-json-schema", _no_json_schema),
+    (r"fake-no-format", _no_format),
     (r"fake-(\d{3})-after-([\d.]+)", _status),
     (r"fake-(\d{3})-times-(\d+)", _status_times),
     (r"fake-(\d{3})", _status),

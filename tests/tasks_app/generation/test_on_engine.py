@@ -15,6 +15,8 @@ from tests.support.eventually import eventually
 from tests.support.fake_provider import FakeProvider
 from tests.tasks_app.generation.conftest import ask
 
+pytestmark = pytest.mark.django_db(transaction=True)
+
 
 async def events_of(task_id: str) -> list[api.Event]:
     async with aclosing(api.follow(task_id)) as events:

@@ -17,6 +17,9 @@ from tests.support.fake_provider import KEY, FakeProvider
 from tests.support.recording import RecordingContext
 from tests.tasks_app.generation.conftest import ask
 
+# A title asks for the task configuration, which is in the database.
+pytestmark = pytest.mark.django_db(transaction=True)
+
 CONVERSATION = json.loads(
     (Path(__file__).parents[2] / "data" / "conversation.json").read_text(encoding="utf-8")
 )
@@ -159,7 +162,7 @@ async def test_a_title_is_found_in_real_looking_output(
     assert "fallback" not in made
     assert context.text == made["choices"][0]["message"]["content"]
     sent = configured.last.body
-    assert set(sent) == {"model", "messages", "stream", "stream_options"}
+    assert set(sent) == {"model", "messages", "stream", "stream_options", "response_format"}
     assert "Leipzig" in sent["messages"][0]["content"]
 
 
