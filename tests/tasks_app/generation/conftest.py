@@ -7,6 +7,7 @@ import pytest
 from tasks_app.generation.catalog import aclose_catalog
 from tasks_app.generation.conf import ProviderConfig
 from tasks_app.generation.openai_provider import OpenAIProvider
+from tasks_app.services import usage
 from tests.support.fake_provider import KEY, FakeProvider
 from tests.support.recording import RecordingContext
 
@@ -38,6 +39,7 @@ async def configured(fake: FakeProvider, settings) -> AsyncIterator[FakeProvider
     settings.PROVIDER_TIMEOUT = 5.0
     settings.PROVIDER_RETRY_SECONDS = 3.0
     yield fake
+    await usage.aclose()  # or it would write while the database is emptied
     await aclose_catalog()
 
 
@@ -46,6 +48,7 @@ async def offline(settings) -> AsyncIterator[None]:
     """No provider at all: the built-in model serves."""
     settings.OPENAI_API_BASE_URL = []
     yield
+    await usage.aclose()
     await aclose_catalog()
 
 

@@ -13,6 +13,7 @@ from django.contrib.auth.models import Permission, User
 from django.core.asgi import get_asgi_application
 
 from tasks_app.generation.catalog import aclose_catalog
+from tasks_app.services import usage
 from tasks_app.services.tokens import create_token
 from tests.support.fake_provider import FakeProvider
 
@@ -89,4 +90,5 @@ async def provider(settings: Any) -> AsyncIterator[FakeProvider]:
         settings.OPENAI_API_TYPE = []
         settings.PROVIDER_RETRY_SECONDS = 1.0
         yield started
+        await usage.aclose()  # or it would write while the database is emptied
         await aclose_catalog()
