@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +49,8 @@ async def admit(viewer: Viewer, kind: str, model_id: str) -> Admission:
         if limits.requests and limits.tokens:
             what = "requests or tokens"
         raise LimitReached(
-            f"You have used the {what} of this minute. Try again in {seconds:.0f} s.", seconds
+            f"You have used the {what} of this minute. Try again in {math.ceil(seconds)} s.",
+            seconds,
         )
     return Admission(model=model, config=config, rights=rights)
 

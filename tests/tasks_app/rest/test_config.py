@@ -68,6 +68,8 @@ async def test_every_wrong_field_is_named_and_nothing_changed(chief: Person) -> 
         "TASK_MODELS": "x",
         "ENABLE_TAGS_GENERATION": "no",
         "TITLE_GENERATION_PROMPT_TEMPLATE": "{{NOTHING}}",
+        "model_config": {},
+        "model_dump": 1,
     }
     response = await chief.http.post(UPDATE, json=wrong)
     assert response.status_code == 422
