@@ -63,6 +63,19 @@ class Redact:
         return text.replace("[name]", call.state["name"])
 
 
+class Pseudonyms:
+    """Puts a name back also where the pieces of the text cut its stand-in."""
+
+    kinds = frozenset({"chat"})
+
+    def stream(self, text: str, call: Call) -> str:
+        text = call.state.pop("held", "") + text
+        cut = text.rfind("[")
+        if cut >= 0 and "]" not in text[cut:] and not call.is_over:
+            text, call.state["held"] = text[:cut], text[cut:]
+        return text.replace("[the customer]", "Ms Byron")
+
+
 @inlet()
 def broken(request: dict[str, Any], call: Call) -> None:
     raise KeyError("the operator's business")

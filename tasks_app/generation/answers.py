@@ -47,6 +47,7 @@ async def answer(
                 built.add(shown)
                 if show is not None:
                     show(shown)
+        await _add_rest(built, filters, show)
         measure.counted(built.usage)
         if measure.first_output is None:
             raise ProviderError("The model sent an empty answer.", error_type=EMPTY)
@@ -88,6 +89,15 @@ def showing(context: Context) -> Show:
                 context.emit("delta", {"index": index, "delta": shown})
 
     return show
+
+
+async def _add_rest(built: CompletionBuilder, filters: Chain, show: Show | None) -> None:
+    rest = await filters.rest() if filters.has("stream") else ""
+    if rest:
+        piece = {"choices": [{"index": 0, "delta": {"content": rest}}]}
+        built.add(piece)
+        if show is not None:
+            show(piece)
 
 
 async def _filtered(piece: dict[str, Any], filters: Chain) -> dict[str, Any]:

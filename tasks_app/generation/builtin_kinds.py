@@ -6,7 +6,6 @@ Counting, comparing and cutting; every function is linear in the length of what 
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 
@@ -138,7 +137,9 @@ def emoji(subject: Subject) -> Answer:
 
 def merged(subject: Subject) -> Answer:
     """Return the answer that agrees most with the others, and what only the others say."""
-    answers = sorted(subject.responses, key=lambda text: -_agreement(text, subject.responses))
+    answers = sorted(
+        subject.responses, key=lambda text: _agreement(text, subject.responses), reverse=True
+    )
     kept = answers[0].rstrip()
     known = set(terms(kept))
     more = []
@@ -150,9 +151,9 @@ def merged(subject: Subject) -> Answer:
     return "\n\n".join([kept, *([" ".join(more)] if more else [])])
 
 
-def _agreement(text: str, others: Sequence[str]) -> float:
-    shared = sum(shared_terms(text, other) for other in others if other is not text)
-    return shared / (8 + math.sqrt(len(set(terms(text)))))
+def _agreement(text: str, others: Sequence[str]) -> tuple[int, int]:
+    """Return how much of a text the others say too; its length decides between equals."""
+    return sum(shared_terms(text, other) for other in others if other is not text), len(text)
 
 
 def _said(subject: Subject) -> list[tuple[str, str]]:

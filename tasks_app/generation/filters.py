@@ -6,6 +6,7 @@ which is made once without arguments and may limit itself by `kinds = {"title", 
 
 - `inlet(request, call)`: the request as the provider will get it, a dict; before the call.
 - `stream(text, call)`: each piece of text as it arrives, cut anywhere; before anybody sees it.
+  It may keep some back: it is asked once more, with "" and `call.is_over`, when all has come.
 - `outlet(text, call)`: a model's whole text; before it is read or handed on.
 
 Each returns what is to stand in its place, or None to let it pass (a request may be changed in
@@ -39,11 +40,12 @@ LONGEST_SECONDS = 30.0  # that one filter may take for one request, text or piec
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Call:
     """For whom and for what a model is asked; `state` is the call's own, for what filters remember.
 
-    `kind` is "chat" or the name of a kind. A repair asks again within the same call.
+    `kind` is "chat" or the name of a kind. A repair asks again within the same call; `is_over`
+    tells a `stream` filter that nothing follows.
     """
 
     kind: str
@@ -52,6 +54,7 @@ class Call:
     item_id: str = ""
     user_id: str = ""
     state: dict[str, Any] = field(default_factory=dict)
+    is_over: bool = False
 
 
 # --- marking functions ---------------------------------------------------------------------------
@@ -171,6 +174,15 @@ class Chain:
 
     async def stream(self, text: str) -> str:
         """Return what is shown of a piece of text."""
+        self.call.is_over = False
+        return await self._streamed(text)
+
+    async def rest(self) -> str:
+        """Return what the stream filters have kept back until the end."""
+        self.call.is_over = True
+        return await self._streamed("")
+
+    async def _streamed(self, text: str) -> str:
         for one in self._stages["stream"]:
             text = await self._run(one, "stream", text, str)
         return text

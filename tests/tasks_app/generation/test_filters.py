@@ -61,6 +61,22 @@ async def test_stream_filters_change_what_is_shown_and_what_is_kept(
     assert made["choices"][0]["message"]["tool_calls"][0]["function"]["name"] == "weather"
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Tell [the customer] so.", "Tell Ms Byron so."),
+        ("[the customer]", "Ms Byron"),
+        ("An [open end", "An [open end"),
+    ],
+)
+async def test_a_stream_filter_may_keep_text_back_until_the_end(
+    configured: FakeProvider, context: RecordingContext, filtered: Any, text: str, shown: str
+):
+    filtered("Pseudonyms")
+    made = await chat(context, ask("fake-echo", text))
+    assert context.text == said(made) == shown
+
+
 async def test_outlets_change_what_is_returned(
     configured: FakeProvider, context: RecordingContext, filtered: Any
 ):
