@@ -204,7 +204,7 @@ def _record(new: NewTask, reply: Enqueued) -> Task | None:
         created_at=from_ms(reply.now),
         run_after=new.run_after,
         retried_from=new.retried_from or None,
-        parent_id=new.parent_id or None,
+        parent_id=reply.parent or None,
         path=new.path,
         backend=new.backend,
     )

@@ -96,6 +96,7 @@ class Enqueued(NamedTuple):
     now: int  # Redis' clock, ms
     id: str
     status: str
+    parent: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +204,7 @@ def enqueue(prefix: str, task: NewTask, *, worker_within: float | None) -> Call[
     )  # fmt: skip
     pairs = [part for pair in _fields(task).items() for part in pair]
     return Call(
-        lambda r: Enqueued(EnqueueCode(int(r[0])), int(r[1]), int(r[2]), r[3], r[4]),
+        lambda r: Enqueued(EnqueueCode(int(r[0])), int(r[1]), int(r[2]), *r[3:]),
         (prefix, *args, *pairs),
         script("enqueue"),
     )

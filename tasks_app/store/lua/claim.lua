@@ -25,9 +25,7 @@ end
 local function lease_out(id)
   local t = look_at(id)
   if misplaced(id, t, 'queued') then return end
-  if t.expires > 0 and t.expires <= now and t.attempts == 0 then
-    return finish(id, t, 'failed', '', '{"type":"TaskExpired","message":"The task expired before it could start."}')
-  end
+  if has_expired(id, t) then return end
   if t.limit_key and not takes_slot(id, t) then return end
   local token = start(id, t, instance, now + lease)
   row(id, t, token, t.attempts + 1)
@@ -48,6 +46,7 @@ end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('scheduled'), '-inf', now, 'LIMIT', 0, 200)) do
   guarded(id, promote)
 end
+expire()
 local looks = slots + 500 -- expired tasks are many at times; the rest waits for the next claim
 for index = 5, #ARGV do
   while slots > 0 and looks > 0 do

@@ -438,6 +438,7 @@ def check_record(entry: Entry, record: dict[str, str]) -> None:
         "token": entry.token,
         "stopped_by": entry.stopped_by,
         "reason": entry.reason,
+        "parent": entry.parent,
     }
     defaults = {"attempts": "0", "deliveries": "0", "failures": "0"}
     if entry.attempts and not entry.is_unfinished:
