@@ -24,6 +24,7 @@ NAMES = {
     "all": "all",  # sorted set: task id by sequence number; every task that is kept
     "user": "user:",  # sorted set + user id: the same, of one user
     "queue": "queue:",  # sorted set + queue: waiting task ids by priority, then age
+    "threadless": "threadless:",  # sorted set + queue: as there; need a thread, found none free
     "scheduled": "scheduled",  # sorted set: task id by due time (ms)
     "running": "running",  # sorted set: task id by lease expiry (ms)
     "finished": "finished",  # sorted set: task id by end (ms)

@@ -187,7 +187,9 @@ def _fields(task: NewTask) -> dict[str, str | int | float]:
         fields["restartable"] = 0
     if task.backend != "default":
         fields["backend"] = task.backend
-    if any(keys.values()):
+    if task.in_thread:
+        fields["in_thread"] = 1
+    if any(keys.values()) or task.in_thread:
         fields["extra"] = 1
     return fields
 
@@ -226,21 +228,31 @@ def _claimed(row: Sequence[str]) -> Claimed:
         created=int(row[11] or 0),
         past=row[12],
         retry=from_text(row[13]),
+        in_thread=bool(row[14]),
     )
 
 
 def claim(
-    prefix: str, *, instance: str, slots: int, lease: float, queues: Sequence[str], number: int = 0
+    prefix: str,
+    *,
+    instance: str,
+    slots: int,
+    lease: float,
+    queues: Sequence[str],
+    number: int = 0,
+    threads: int | None = None,
 ) -> Call[Claim]:
     """Build the call that leases up to `slots` tasks for `lease` seconds.
 
+    At most `threads` of them need a thread (None: as many as there are slots).
     Repeated with the same `number`, because no answer came, it answers what it had leased then.
     """
+    free = slots if threads is None else threads
     return Call(
         lambda r: Claim(
             int(r[0]), int(float(r[1])) if r[1] else None, [_claimed(x) for x in r[2:]]
         ),
-        (prefix, instance, slots, _ms(lease), number or os.urandom(8).hex(), *queues),
+        (prefix, instance, slots, _ms(lease), number or os.urandom(8).hex(), free, *queues),
         script("claim"),
     )
 

@@ -121,7 +121,7 @@ local function is_stopped(status) return status == 'canceling' or status == 'can
 local function is_over(status) return FINAL[status] and status ~= 'canceled' end -- ended by itself
 
 -- The fields a transition needs; nil when there is no such task. `extra` tells that the task has
--- keys, a limit or a parent, which most have not: only then they are read. `more` names fields that
+-- keys, a limit or a parent, or needs a thread, which most do not: only then they are read. `more` names fields that
 -- the caller wants besides, in `t.more`.
 local function load(id, ...)
   local task = key('task', id)
@@ -138,10 +138,11 @@ local function load(id, ...)
     more = { unpack(f, 17) } }
   if f[14] then
     local x = redis.call('HMGET', task, 'unique', 'debounce', 'supersede', 'limit_key', 'limit', 'parent',
-      'progress', 'seq')
+      'progress', 'in_thread')
     t.keys = { unique = x[1] or nil, debounce = x[2] or nil, supersede = x[3] or nil }
     t.limit_key, t.limit = x[4] or nil, math.max(1, whole(x[5], 1))
     t.parent, t.progress = x[6] or nil, tonumber(x[7]) or 0
+    t.in_thread = x[8] == '1'
   end
   return t
 end
@@ -289,7 +290,9 @@ end
 -- Writes a task's one end: its state, its last event, and its way out of every index of the living.
 local function finish(id, t, status, result, error)
   local task = key('task', id)
-  if t.status == 'queued' then redis.call('ZREM', key('queue', t.queue), id)
+  if t.status == 'queued' then
+    redis.call('ZREM', key('queue', t.queue), id)
+    if t.in_thread then redis.call('ZREM', key('threadless', t.queue), id) end
   elseif t.status == 'scheduled' then redis.call('ZREM', key('scheduled'), id)
   else redis.call('ZREM', key('running'), id) end
   if t.expires > 0 then redis.call('ZREM', key('expiring'), id) end

@@ -200,7 +200,7 @@ class Model:
                 entry.status = S.QUEUED
 
     def claim(
-        self, instance: str, slots: int, queues: Iterable[str], held: set[str]
+        self, instance: str, slots: int, threads: int, queues: Iterable[str], *, held: set[str]
     ) -> list[Entry]:
         """Answer the attempts that are leased; `held` says who waits aside, and then who does."""
         self.promote()
@@ -209,16 +209,18 @@ class Model:
             self._let_in(entry.new.concurrency_key, held)
         leased: list[Entry] = []
         for queue in queues:
-            while len(leased) < slots and (best := self._best(queue, held)):
+            while len(leased) < slots and (best := self._best(queue, held, threads)):
                 if self._has_slot(best):
                     self._start(best, instance)
                     leased.append(best)
+                    threads -= best.new.in_thread
                 else:
                     held.add(best.id)
         return leased
 
-    def _best(self, queue: str, held: set[str]) -> Entry | None:
+    def _best(self, queue: str, held: set[str], threads: int) -> Entry | None:
         waiting = [e for e in self.having(S.QUEUED) if e.new.queue == queue and e.id not in held]
+        waiting = [e for e in waiting if threads or not e.new.in_thread]
         return min(waiting, key=lambda e: e.order, default=None)
 
     def _let_in(self, key: str, held: set[str]) -> None:
