@@ -492,16 +492,3 @@ local function has_expired(id, t)
   finish(id, t, 'failed', '', '{"type":"TaskExpired","message":"The task expired before it could start."}')
   return true
 end
-
-local function end_expired(id)
-  redis.call('ZREM', key('expiring'), id)
-  local t = load(id)
-  if t and (t.status == 'scheduled' or t.status == 'queued') then has_expired(id, t) end
-end
-
--- Ends some of the tasks that have expired, wherever they wait.
-local function expire()
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('expiring'), '-inf', now, 'LIMIT', 0, 200)) do
-    guarded(id, end_expired)
-  end
-end

@@ -57,7 +57,6 @@ end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('scheduled'), '-inf', now, 'LIMIT', 0, 200)) do
   guarded(id, promote)
 end
-expire()
 local looks = slots + 500 -- expired tasks are many at times; the rest waits for the next claim
 for index = 6, #ARGV do
   while slots > 0 and looks > 0 do

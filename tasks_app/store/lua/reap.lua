@@ -34,10 +34,18 @@ local function settle(id)
   reaped[#reaped + 1] = redis.call('HGET', key('task', id), 'status')
 end
 
+local function end_expired(id)
+  redis.call('ZREM', key('expiring'), id)
+  local t = load(id)
+  if t and (t.status == 'scheduled' or t.status == 'queued') then has_expired(id, t) end
+end
+
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('running'), '-inf', now, 'LIMIT', 0, ARGV[2])) do
   guarded(id, settle)
 end
-expire()
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('expiring'), '-inf', now, 'LIMIT', 0, ARGV[2])) do
+  guarded(id, end_expired)
+end
 for _, id in ipairs(redis.call('SRANDMEMBER', key('stopping'), 10)) do
   redis.call('SREM', key('stopping'), id)
   local f = redis.pcall('HMGET', key('task', id), 'status', 'stopped_by', 'parent')

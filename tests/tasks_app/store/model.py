@@ -186,13 +186,13 @@ class Model:
                 if child.is_unfinished:
                     child.parent = heir.id
 
-    def expire(self) -> list[Entry]:
-        """End what has waited for too long; answer it."""
+    @property
+    def _expired(self) -> list[Entry]:
+        """What has waited for too long, in that order."""
         late = [e for e in self.having(*WAITING) if not e.attempts and e.expires]
-        ended = [e for e in late if (e.expires or 0) <= self.now]
-        for entry in sorted(ended, key=lambda e: (e.expires, e.id)):
-            self.finish(entry, S.FAILED, "TaskExpired")
-        return ended
+        return sorted(
+            (e for e in late if (e.expires or 0) <= self.now), key=lambda e: (e.expires, e.id)
+        )
 
     def promote(self) -> None:
         for entry in self.having(S.SCHEDULED):
@@ -204,13 +204,13 @@ class Model:
     ) -> list[Entry]:
         """Answer the attempts that are leased; `held` says who waits aside, and then who does."""
         self.promote()
-        for entry in self.expire():
-            held.discard(entry.id)
-            self._let_in(entry.new.concurrency_key, held)
         leased: list[Entry] = []
         for queue in queues:
             while len(leased) < slots and (best := self._best(queue, held, threads)):
-                if self._has_slot(best):
+                if best in self._expired:
+                    self.finish(best, S.FAILED, "TaskExpired")
+                    self._let_in(best.new.concurrency_key, held)
+                elif self._has_slot(best):
                     self._start(best, instance)
                     leased.append(best)
                     threads -= best.new.in_thread
@@ -298,7 +298,8 @@ class Model:
             else:
                 self._put_back(entry, None)
             reaped[entry.id] = entry.status.value
-        self.expire()
+        for entry in self._expired:
+            self.finish(entry, S.FAILED, "TaskExpired")
         return reaped
 
     def stop(self, task_id: str, by: str, reason: str) -> str:
