@@ -68,7 +68,10 @@ async def count(of: PeriodicJob, event: str) -> int:
 
 def happened(of: PeriodicJob, event: str, times: int = 1) -> Callable[[], Any]:
     async def check() -> bool:
-        return await count(of, event) >= times
+        try:
+            return await count(of, event) >= times
+        except RedisError:  # it is just coming back
+            return False
 
     return check
 
