@@ -188,8 +188,9 @@ async def test_a_service_whose_loops_were_cancelled_starts_them_again() -> None:
 
 
 async def test_a_coroutine_whose_lease_was_lost_is_cancelled_and_writes_nothing() -> None:
-    task_id, task = await create_task(waiting())
     prefix = keys.current().prefix
+    await client.arun(scripts.expire_leases(prefix))  # loads that script, of tests only
+    task_id, task = await create_task(waiting())
     # Together, or a heartbeat in between would renew it.
     calls: list[Call[Any]] = [scripts.expire_leases(prefix), scripts.reap(prefix, lease=LEASE)]
     assert await client.arun_all(calls) == [1, [(task_id, "lost")]]
