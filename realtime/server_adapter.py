@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from realtime.scope import Message, Send
+from tasks_app.backpressure import PushProducer
 
 
 class Connection:
@@ -54,22 +55,21 @@ class DaphneConnection(Connection):
     def __init__(self, send: Send, protocol: Any) -> None:
         super().__init__(send)
         self._protocol = protocol  # untyped: Any of an untyped library
-        self._writable = asyncio.Event()
-        self._writable.set()
+        self._producer = PushProducer()
 
     def opened(self) -> None:
         # A frame over the server's own limit is answered by 1009 instead of a dropped connection.
         self._protocol.failByDrop = False
         # The HTTP channel is still registered from before the upgrade.
         self._protocol.transport.unregisterProducer()
-        self._protocol.registerProducer(self, True)
+        self._protocol.registerProducer(self._producer, True)
 
     async def send(self, message: Message) -> None:
-        await self._writable.wait()
+        await self._producer.room()
         await self._send(message)
 
     async def close(self, code: int) -> None:
-        self._writable.set()
+        self._producer.release()
         if self._protocol.state == self._protocol.STATE_CONNECTING:
             await self._send({"type": "websocket.close"})
             return
@@ -77,7 +77,7 @@ class DaphneConnection(Connection):
         self._protocol.sendCloseFrame(code, None, False)
 
     def abort(self) -> None:
-        self._writable.set()
+        self._producer.release()
         self._protocol.transport.abortConnection()
 
     @contextmanager
@@ -100,17 +100,6 @@ class DaphneConnection(Connection):
 
         core: Any = reactor  # the module stands for the reactor that it installed
         core.addSystemEventTrigger("before", "shutdown", closing)
-
-    # Twisted's push producer: called by the transport as its buffer fills and drains.
-
-    def pauseProducing(self) -> None:  # noqa: N802 Twisted's name
-        self._writable.clear()
-
-    def resumeProducing(self) -> None:  # noqa: N802 Twisted's name
-        self._writable.set()
-
-    def stopProducing(self) -> None:  # noqa: N802 Twisted's name
-        self._writable.set()
 
 
 def connection(send: Send) -> Connection:

@@ -39,7 +39,10 @@ class TaskContext(DjangoTaskContext, ABC):
     @property
     @abstractmethod
     def cancelled(self) -> bool:
-        """Whether somebody asked the task to stop; a synchronous function should look at it."""
+        """Whether somebody asked the task to stop; a synchronous function should look at it.
+
+        At a shutdown too: a synchronous function that has seen it is run again by another worker.
+        """
 
     @abstractmethod
     def progress(self, value: float, message: str = "") -> None:

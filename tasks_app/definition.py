@@ -82,9 +82,10 @@ class TaskDefinition(GenericTask[P, T]):
     `debounce`: the task waits so long; enqueued again meanwhile, the waiting task takes the new
     arguments and waits anew, `max_wait` at most in all. `debounce_key` tells what counts as the
     same (default: the item). `unique_key`: while a task of the key is unfinished, enqueueing
-    returns that one. `supersede_key`: enqueueing stops the key's unfinished task. These keys are
-    separate for each `user_id`. `concurrency`: at most so many tasks of `concurrency_key` (default:
-    of this definition) run at once, in all workers together.
+    returns that one. `supersede_key`: enqueueing stops the key's unfinished task, and takes its
+    place where that is a parent of the new one. These keys are separate for each `user_id`.
+    `concurrency`: at most so many tasks of `concurrency_key` (default: of this definition) run at
+    once, in all workers together.
 
     `enqueue_on_commit`: within a database transaction, enqueued when that is committed.
     `detached`: enqueued by a task, it is not its child, and not stopped with it.

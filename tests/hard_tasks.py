@@ -69,6 +69,13 @@ def hold_a_thread(context: Any) -> None:
 
 
 @task(takes_context=True)
+def hold_a_thread_and_fail(context: Any) -> None:
+    context.token("held")
+    GO_ON.wait(60)
+    raise ValueError("in the end")
+
+
+@task(takes_context=True)
 async def emit_many(context: Any, count: int) -> int:
     for number in range(count):
         context.emit("number", number)

@@ -113,6 +113,7 @@ def test_tasks_app_never_imports_realtime() -> None:
 def test_realtime_reaches_tasks_app_only_through_its_public_modules() -> None:
     public = (
         "tasks_app.api",
+        "tasks_app.backpressure",  # both answer slow clients under daphne, by Twisted's producer
         "tasks_app.errors",
         "tasks_app.domain.records",
         "tasks_app.services.tokens",  # who a token belongs to
@@ -123,6 +124,17 @@ def test_realtime_reaches_tasks_app_only_through_its_public_modules() -> None:
     assert {
         name: reached - {"tasks_app"} for name, reached in found.items() if reached - {"tasks_app"}
     } == {}
+
+
+def test_twisteds_back_pressure_stands_in_one_place() -> None:
+    callbacks = {"pauseProducing", "resumeProducing", "stopProducing"}
+    found = {
+        module.name
+        for module in MODULES
+        for node in ast.walk(module.tree)
+        if isinstance(node, Function) and node.name in callbacks
+    }
+    assert found == {"tasks_app.backpressure"}
 
 
 @pytest.mark.parametrize("app", APPS)

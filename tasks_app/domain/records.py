@@ -47,6 +47,7 @@ class NewTask:
     concurrency: int = 1
     backend: str = "default"  # the alias in TASKS that it was enqueued by
     retry: Retry | None = None
+    in_thread: bool = False  # its function is no coroutine function: it needs a worker's thread
     # False: once output was sent, a failed or restarted attempt ends the task as failed
     # (a plain streamed HTTP answer cannot take a token back).
     restartable: bool = True
@@ -161,6 +162,7 @@ class Claimed:
     created: int = 0  # ms
     past: str = ""  # the workers of earlier attempts, a line each
     retry: Retry | None = None
+    in_thread: bool = False  # it was enqueued as one that needs a thread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

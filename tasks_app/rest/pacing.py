@@ -11,6 +11,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from tasks_app.backpressure import PushProducer
+
 log = logging.getLogger("signalbox.rest")
 
 Message = dict[str, Any]
@@ -90,8 +92,7 @@ class DaphneWay(Way):
     def __init__(self, send: Send, request: Any) -> None:
         super().__init__(send)
         self._request = request  # untyped: Any of an untyped library
-        self._writable = asyncio.Event()
-        self._writable.set()
+        self._producer = PushProducer()
         self._is_registered = False
 
     async def send(self, message: Message) -> None:
@@ -102,7 +103,7 @@ class DaphneWay(Way):
             self._register()
             await self._send(message)
             # After and not before: who has filled the buffer waits with what it has said.
-            await self._writable.wait()
+            await self._producer.room()
         else:
             self.end()
             await self._send(message)
@@ -121,18 +122,7 @@ class DaphneWay(Way):
     def _register(self) -> None:
         if not self._is_registered and self._request.channel is not None:
             self._is_registered = True
-            self._request.registerProducer(self, True)
-
-    # Twisted's push producer: called by the transport as its buffer fills and drains.
-
-    def pauseProducing(self) -> None:  # noqa: N802 Twisted's name
-        self._writable.clear()
-
-    def resumeProducing(self) -> None:  # noqa: N802 Twisted's name
-        self._writable.set()
-
-    def stopProducing(self) -> None:  # noqa: N802 Twisted's name
-        self._writable.set()
+            self._request.registerProducer(self._producer, True)
 
 
 def _way(send: Send) -> Way:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import iscoroutinefunction
 from typing import Any
 
 from tasks_app import conf
@@ -140,6 +141,7 @@ def prepare(
         parent_id="" if definition.detached else current_task_id.get(),
         restartable=ask.restartable,
         retry=definition.retry,
+        in_thread=not iscoroutinefunction(definition.func),
         backend=definition.backend,
         debounce=definition.debounce,
         max_wait=definition.max_wait,
@@ -204,7 +206,7 @@ def _record(new: NewTask, reply: Enqueued) -> Task | None:
         created_at=from_ms(reply.now),
         run_after=new.run_after,
         retried_from=new.retried_from or None,
-        parent_id=new.parent_id or None,
+        parent_id=reply.parent or None,
         path=new.path,
         backend=new.backend,
     )

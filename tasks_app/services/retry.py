@@ -145,6 +145,7 @@ def _again(task_id: str, fields: Mapping[str, str], viewer: Viewer | None) -> Ne
         backend=old.backend,
         retried_from=task_id,
         retry=from_text(fields.get("retry", "")),
+        in_thread=fields.get("in_thread") == "1",
         concurrency_key=fields.get("limit_key", ""),
         concurrency=int(store.number(fields.get("limit")) or 1),
     )

@@ -24,13 +24,15 @@ NAMES = {
     "all": "all",  # sorted set: task id by sequence number; every task that is kept
     "user": "user:",  # sorted set + user id: the same, of one user
     "queue": "queue:",  # sorted set + queue: waiting task ids by priority, then age
+    "threadless": "threadless:",  # sorted set + queue: as there; need a thread, found none free
     "scheduled": "scheduled",  # sorted set: task id by due time (ms)
     "running": "running",  # sorted set: task id by lease expiry (ms)
     "finished": "finished",  # sorted set: task id by end (ms)
     "failed": "failed",  # sorted set: task id by sequence number; failed for good, until pruned
     "queues": "queues",  # set: names of queues; prune removes those that are empty
     "children": "children:",  # sorted set + parent id: child ids, 0 unfinished, 1 finished; prune
-    "stopping": "stopping",  # set: tasks whose remaining children reap still has to stop
+    "stopping": "stopping",  # set: tasks whose remaining children reap has to stop, or hand over
+    "expiring": "expiring",  # sorted set: id by expiry (ms), not started yet; reap ends those due
     # keys of tasks, each `user id` + NUL + name (for two of them + NUL + path): see `scope` below
     "unique": "unique:",  # string + scope: the unfinished task of that key; removed at its end
     "debounce": "debounce:",  # string + scope: the waiting task; removed when it starts or ends

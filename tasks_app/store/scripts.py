@@ -96,6 +96,7 @@ class Enqueued(NamedTuple):
     now: int  # Redis' clock, ms
     id: str
     status: str
+    parent: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +187,9 @@ def _fields(task: NewTask) -> dict[str, str | int | float]:
         fields["restartable"] = 0
     if task.backend != "default":
         fields["backend"] = task.backend
-    if any(keys.values()):
+    if task.in_thread:
+        fields["in_thread"] = 1
+    if any(keys.values()) or task.in_thread:
         fields["extra"] = 1
     return fields
 
@@ -203,7 +206,7 @@ def enqueue(prefix: str, task: NewTask, *, worker_within: float | None) -> Call[
     )  # fmt: skip
     pairs = [part for pair in _fields(task).items() for part in pair]
     return Call(
-        lambda r: Enqueued(EnqueueCode(int(r[0])), int(r[1]), int(r[2]), r[3], r[4]),
+        lambda r: Enqueued(EnqueueCode(int(r[0])), int(r[1]), int(r[2]), *r[3:]),
         (prefix, *args, *pairs),
         script("enqueue"),
     )
@@ -225,21 +228,31 @@ def _claimed(row: Sequence[str]) -> Claimed:
         created=int(row[11] or 0),
         past=row[12],
         retry=from_text(row[13]),
+        in_thread=bool(row[14]),
     )
 
 
 def claim(
-    prefix: str, *, instance: str, slots: int, lease: float, queues: Sequence[str], number: int = 0
+    prefix: str,
+    *,
+    instance: str,
+    slots: int,
+    lease: float,
+    queues: Sequence[str],
+    number: int = 0,
+    threads: int | None = None,
 ) -> Call[Claim]:
     """Build the call that leases up to `slots` tasks for `lease` seconds.
 
+    At most `threads` of them need a thread (None: as many as there are slots).
     Repeated with the same `number`, because no answer came, it answers what it had leased then.
     """
+    free = slots if threads is None else threads
     return Call(
         lambda r: Claim(
             int(r[0]), int(float(r[1])) if r[1] else None, [_claimed(x) for x in r[2:]]
         ),
-        (prefix, instance, slots, _ms(lease), number or os.urandom(8).hex(), *queues),
+        (prefix, instance, slots, _ms(lease), number or os.urandom(8).hex(), free, *queues),
         script("claim"),
     )
 

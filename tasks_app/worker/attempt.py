@@ -78,7 +78,9 @@ class Attempt(Held):
     claimed: Claimed
     output: Output
     on_wait: Callable[[bool], None]  # it waits for other tasks, or goes on
-    interrupted: bool = False  # a thread was asked to return, by whatever: it cannot be cancelled
+    in_thread: bool = False  # its function has been given to the threads: it cannot be cancelled
+    interrupted: bool = False  # the thread was asked to return, by whatever
+    has_looked: bool = False  # its function knows that it was
     started_ms: int = field(default_factory=lambda: int(time.time() * 1000))
     _begun: float = field(default_factory=time.monotonic, repr=False)
     # Whether synchronous code runs in threads of the worker, with their own database connections.
@@ -98,8 +100,21 @@ class Attempt(Held):
         """How long this worker has held the attempt."""
         return time.monotonic() - self._begun
 
+    @property
+    def is_unaware(self) -> bool:
+        """Whether it is to be handed back, and its function, in a thread, does not know it.
+
+        Then it does not end for that reason: however it ends, it has done all that it does.
+        """
+        return self.in_thread and self.purpose is Purpose.RELEASE and not self.has_looked
+
     def interrupt(self) -> None:
         self.interrupted = True
+
+    def look(self) -> bool:
+        """Tell the function whether it was asked to end."""
+        self.has_looked = self.purpose is not None or self.interrupted
+        return self.has_looked
 
     def cancel_later(self, delay: float, call: Callable[[Attempt], Any]) -> None:
         self.give_up = asyncio.get_running_loop().call_later(delay, call, self)

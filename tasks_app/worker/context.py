@@ -48,7 +48,7 @@ class WorkerContext(TaskContext):
 
     @property
     def cancelled(self) -> bool:
-        return self._attempt.purpose is not None or self._attempt.interrupted
+        return self._attempt.look()
 
     def progress(self, value: float, message: str = "") -> None:
         self._attempt.output.progress(value, message)

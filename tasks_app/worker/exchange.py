@@ -37,8 +37,9 @@ Write = tuple[Call[Any], Callable[[Any], None], Sequence[Attempt]]
 class Exchange:
     """Writes for attempts that call `talks` and `ended`, and claims as long as there are slots.
 
-    `slots` says how many; `start` is called with each claimed attempt, `lost` when a lease proves
-    to be another's, `over` when nothing of an attempt is left to write.
+    `slots` says how many, `threads` how many of them may need a thread; `start` is called with each
+    claimed attempt, `lost` when a lease proves to be another's, `over` when nothing of an attempt
+    is left to write.
     """
 
     def __init__(
@@ -47,12 +48,14 @@ class Exchange:
         instance: str,
         queues: Sequence[str],
         slots: Callable[[], int],
+        threads: Callable[[], int],
         start: Callable[[Claimed], None],
         lost: Callable[[Attempt], None],
         over: Callable[[Attempt], None],
     ) -> None:
         self._instance, self._queues = instance, tuple(queues)
-        self._slots, self._start, self._lost, self._over = slots, start, lost, over
+        self._slots, self._threads = slots, threads
+        self._start, self._lost, self._over = start, lost, over
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._talking: dict[Attempt, None] = {}  # have output to write, in turn
@@ -240,18 +243,18 @@ class Exchange:
     # --- claims -----------------------------------------------------------------------------------
 
     def _claim(self, prefix: str) -> list[Write]:
-        slots = self._slots()
+        slots, threads = self._slots(), self._threads()
         if slots <= 0 or not (self._claimable or time.monotonic() >= self._next_claim):
             return []
         # A notice that comes while the claim is under way must not be forgotten by its answer.
         self._claimable = False
         call = scripts.claim(
             prefix, instance=self._instance, slots=slots, lease=conf.lease_seconds(),
-            queues=self._queues, number=self._claim_number,
+            queues=self._queues, number=self._claim_number, threads=threads,
         )  # fmt: skip
-        return [(call, lambda claim: self._claimed(claim, slots), ())]
+        return [(call, lambda claim: self._claimed(claim, slots, threads), ())]
 
-    def _claimed(self, claim: Claim, slots: int) -> None:
+    def _claimed(self, claim: Claim, slots: int, threads: int) -> None:
         self._claim_number += 1
         if len(claim.attempts) == slots or self._claim_failed:  # there may be more
             self._claimable, self._claim_failed = True, False
@@ -261,6 +264,8 @@ class Exchange:
         self._next_claim = time.monotonic() + wait
         for claimed in claim.attempts:
             self._start(claimed)
+        if sum(one.in_thread for one in claim.attempts) >= threads and self._threads() > 0:
+            self.notice()  # it got free meanwhile, and some that need one may have been put aside
 
 
 def _some(ended: Iterable[Attempt]) -> list[Attempt]:

@@ -45,8 +45,8 @@ async def execute(attempt: Attempt, threads: Executor) -> Outcome:
     # User code may raise anything, even SystemExit, which would end the loop, or GeneratorExit;
     # the worker goes on. (A real Ctrl-C comes by the loop's signal handler.)
     except BaseException as error:  # noqa: BLE001
-        if attempt.purpose is Purpose.RELEASE:  # whatever it makes of its cancellation
-            return cancelled(attempt)
+        if attempt.purpose is Purpose.RELEASE and not attempt.is_unaware:
+            return cancelled(attempt)  # whatever it makes of its cancellation
         return _after_error(attempt, error)
 
 
@@ -71,9 +71,11 @@ async def _within_timeout(
     if iscoroutinefunction(definition.func):
         work = definition.func(*args, **payload[1])
     else:
+        attempt.in_thread = True
         work = in_thread(
             threads, partial(definition.func, *args, **payload[1]), attempt.interrupt,
-            began=lambda: _begin(attempt, scope), own_connections=attempt.in_worker,
+            began=lambda: _begin(attempt, scope), heeds=lambda: not attempt.is_unaware,
+            own_connections=attempt.in_worker,
         )  # fmt: skip
     if limit is None:
         return await work

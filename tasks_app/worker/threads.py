@@ -19,6 +19,7 @@ async def in_thread(
     interrupted: Callable[[], None],
     *,
     began: Callable[[], None] = lambda: None,
+    heeds: Callable[[], bool] = lambda: True,
     own_connections: bool = True,
 ) -> T:
     """Call it in the pool; a cancellation waits until its thread returns.
@@ -26,7 +27,8 @@ async def in_thread(
     A thread cannot be killed: `interrupted` is called so that it may look and return by itself.
     Until it returns it keeps its slot, so that the same function never runs twice at once in this
     process. One that still waits for a thread never starts; `began` is called, on the loop, when it
-    has one. `own_connections`: database
+    has one. `heeds` is asked once it has returned: when it says no, the function did not end for
+    the cancellation's sake, and what it returned or raised counts. `own_connections`: database
     connections are looked after as around a request.
     """
     context = contextvars.copy_context()
@@ -48,7 +50,7 @@ async def in_thread(
             interrupted()
             if job.cancel():
                 raise
-    if cancellation is not None:
+    if cancellation is not None and heeds():
         future.exception()  # looked at, so that asyncio does not report it as forgotten
         raise cancellation
     return future.result()

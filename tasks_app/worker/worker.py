@@ -59,13 +59,15 @@ class Worker:
         self._attempts: dict[str, Attempt] = {}  # by lease token
         self._idle = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._threads = ThreadPoolExecutor(conf.thread_pool_size(), "signalbox-sync-task")
+        self._free_threads = conf.thread_pool_size()
+        self._threads = ThreadPoolExecutor(self._free_threads, "signalbox-sync-task")
         self._running = 0  # functions that have not returned; what only waits to be settled is free
         self._draining = False
         self._exchange = Exchange(
             instance=self.instance,
             queues=self.queues,
             slots=self._slots,
+            threads=lambda: self._free_threads,
             start=self._start,
             lost=lambda attempt: self._cancel(attempt, Purpose.LOST),
             over=self._over,
@@ -78,7 +80,8 @@ class Worker:
     def is_leaving_work_behind(self) -> bool:
         """Whether functions still run that ignored their cancellation.
 
-        Only the process's end ends them: it must come at once, for their tasks were handed back.
+        Only the process's end ends them: it must come at once, for their tasks were handed back,
+        or, where a thread runs them, begin again when their leases are over.
         """
         return self._running > 0
 
@@ -152,6 +155,7 @@ class Worker:
         attempt.on_begin = lambda: self._watch(attempt)
         self._attempts[claimed.token] = attempt
         self._running += 1
+        self._free_threads -= int(claimed.in_thread)
         attempt.task = asyncio.create_task(
             execute(attempt, self._threads), name=f"signalbox-task-{claimed.id}"
         )
@@ -178,6 +182,10 @@ class Worker:
 
     def _ended(self, attempt: Attempt, done: asyncio.Task[Outcome]) -> None:
         self._running -= int(attempt.waits <= 0)  # else its slot is lent already
+        if attempt.claimed.in_thread:
+            self._free_threads += 1
+            if self._free_threads == 1:  # some that need one may have been left to others
+                self._exchange.notice()
         for timer in (attempt.give_up, attempt.overdue):
             if timer is not None:
                 timer.cancel()
@@ -241,7 +249,12 @@ class Worker:
             self._cancel(attempt, Purpose.RELEASE)
         await self._until_idle(exchange, HAND_BACK_SECONDS)
         for attempt in list(self._attempts.values()):
-            self._give_up(attempt)
+            if attempt.in_thread and attempt.purpose is Purpose.RELEASE:
+                # Given back, it could begin elsewhere while its thread runs on. If that returns in
+                # time, it is settled; else the process's end ends it, and then the lease.
+                log.warning("thread_still_runs task_id=%s", attempt.claimed.id)
+            else:
+                self._give_up(attempt)
         await self._until_idle(exchange, GIVE_UP_SECONDS, settled_is_enough=True)
 
     async def _until_idle(

@@ -16,6 +16,7 @@ import pytest
 
 from tasks_app import api
 from tasks_app.domain.states import TaskState
+from tasks_app.store import client, keys, scripts
 from tests import hard_tasks
 
 ROOT = Path(__file__).parents[2]
@@ -41,9 +42,15 @@ def worker_process(redis_url: str, prefix: str, folder: Path) -> Iterator[subpro
         process.wait(10)
 
 
-@pytest.mark.parametrize("definition", [hard_tasks.hold_a_thread, hard_tasks.ignore_everything])
+@pytest.mark.parametrize(
+    ("definition", "left"),
+    [
+        (hard_tasks.hold_a_thread, TaskState.RUNNING),  # until its lease is over: it may still run
+        (hard_tasks.ignore_everything, TaskState.QUEUED),
+    ],
+)
 async def test_a_function_that_does_not_end_cannot_keep_the_process(
-    definition: Any, redis_url: str, redis_prefix: str, tmp_path: Path
+    definition: Any, left: TaskState, redis_url: str, redis_prefix: str, tmp_path: Path
 ) -> None:
     with worker_process(redis_url, redis_prefix, tmp_path) as process:
         task = await api.enqueue_task(definition)
@@ -54,5 +61,9 @@ async def test_a_function_that_does_not_end_cannot_keep_the_process(
         process.send_signal(signal.SIGTERM)
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
-    handed_back = await api.get_task(task.id)
-    assert (handed_back.status, handed_back.attempts) == (TaskState.QUEUED, 1)
+    found = await api.get_task(task.id)
+    assert (found.status, found.attempts) == (left, 1)
+    names = keys.current()
+    await client.client().zadd(names.name("running"), {task.id: 1}, xx=True)
+    await client.arun(scripts.reap(names.prefix, lease=30))
+    assert (await api.get_task(task.id)).status is TaskState.QUEUED

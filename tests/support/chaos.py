@@ -261,7 +261,8 @@ class Chaos:
         unfinished_only = {
             names.name(kind)
             for kind in ("tasks", "item", "scheduled", "running", "queue", "slots", "held",
-                         "blocked", "unique", "debounce", "supersede", "stopping")
+                         "blocked", "unique", "debounce", "supersede", "stopping", "threadless",
+                         "expiring")
         }  # fmt: skip
         await client.arun(scripts.reap(names.prefix, lease=LEASE_SECONDS))  # `blocked`
         found = await client.client().keys(f"{names.prefix}*")

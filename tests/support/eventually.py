@@ -9,8 +9,10 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+WITHIN = 15.0  # seconds: a net under what has gone wrong, on however busy a machine
 
-def eventually_sync(check: Callable[[], T], *, within: float = 5.0, every: float = 0.02) -> T:
+
+def eventually_sync(check: Callable[[], T], *, within: float = WITHIN, every: float = 0.02) -> T:
     """Call `check` until it returns something true; raise with the last outcome at the deadline."""
     deadline = time.monotonic() + within
     while True:
@@ -23,7 +25,7 @@ def eventually_sync(check: Callable[[], T], *, within: float = 5.0, every: float
 
 
 async def eventually(
-    check: Callable[[], Awaitable[T]], *, within: float = 5.0, every: float = 0.02
+    check: Callable[[], Awaitable[T]], *, within: float = WITHIN, every: float = 0.02
 ) -> T:
     """Await `check` until it returns something true; raise the last outcome at the deadline."""
     deadline = time.monotonic() + within

@@ -81,6 +81,7 @@ local function quarantine(id)
   redis.call('HDEL', key('tasks'), id)
   redis.call('ZREM', key('scheduled'), id)
   redis.call('ZREM', key('running'), id)
+  redis.call('ZREM', key('expiring'), id)
   redis.call('ZADD', key('finished'), now, id)
   for kind, type in pairs({ task = 'hash', output = 'stream', text = 'string' }) do
     if redis.call('TYPE', key(kind, id)).ok ~= type then redis.call('DEL', key(kind, id)) end
@@ -116,9 +117,11 @@ local function whole(text, default)
 end
 
 local FINAL = { succeeded = true, failed = true, canceled = true, lost = true }
+local function is_stopped(status) return status == 'canceling' or status == 'canceled' end
+local function is_over(status) return FINAL[status] and status ~= 'canceled' end -- ended by itself
 
 -- The fields a transition needs; nil when there is no such task. `extra` tells that the task has
--- keys, a limit or a parent, which most have not: only then they are read. `more` names fields that
+-- keys, a limit or a parent, or needs a thread, which most do not: only then they are read. `more` names fields that
 -- the caller wants besides, in `t.more`.
 local function load(id, ...)
   local task = key('task', id)
@@ -135,10 +138,11 @@ local function load(id, ...)
     more = { unpack(f, 17) } }
   if f[14] then
     local x = redis.call('HMGET', task, 'unique', 'debounce', 'supersede', 'limit_key', 'limit', 'parent',
-      'progress', 'seq')
+      'progress', 'in_thread')
     t.keys = { unique = x[1] or nil, debounce = x[2] or nil, supersede = x[3] or nil }
     t.limit_key, t.limit = x[4] or nil, math.max(1, whole(x[5], 1))
     t.parent, t.progress = x[6] or nil, tonumber(x[7]) or 0
+    t.in_thread = x[8] == '1'
   end
   return t
 end
@@ -157,6 +161,14 @@ end
 local function drop_key(id, t, kind)
   local name = t.keys[kind]
   if name and redis.call('GET', key(kind, name)) == id then redis.call('DEL', key(kind, name)) end
+end
+
+-- Puts a new task into the indexes that every task is in.
+local function index(id, seq, item, user)
+  redis.call('HSET', key('tasks'), id, item)
+  if item ~= '' then redis.call('SADD', key('item', item), id) end
+  redis.call('ZADD', key('all'), seq, id)
+  if user ~= '' then redis.call('ZADD', key('user', user), seq, id) end
 end
 
 -- Lets a task wait in its queue. (The queue's name may have been pruned while nothing waited there.)
@@ -215,10 +227,10 @@ local function credit(parent, amount)
     local task = key('task', parent)
     local f = redis.pcall('HMGET', task, 'status', 'user', 'own_progress', 'progress', 'parent')
     if f.err or not f[1] or FINAL[f[1]] or f[3] then return end
-    local total = redis.call('ZCARD', key('children', parent))
-    if total == 0 then return end
     local sum = redis.pcall('HINCRBYFLOAT', task, 'children_progress', amount)
     if type(sum) == 'table' then return end -- the parent's record is damaged: no fault of the child's
+    local total = redis.call('ZCARD', key('children', parent))
+    if total == 0 then return end
     local before, progress = tonumber(f[4]) or 0, math.max(0, math.min(1, tonumber(sum) / total))
     if math.floor(progress * 100) == math.floor(before * 100) then return end
     local shown = string.format('%.4f', progress)
@@ -229,12 +241,61 @@ local function credit(parent, amount)
   end
 end
 
+-- A task and its ancestors, nearest first, as far as they are kept. Above a living task whose parent
+-- has ended nobody lives (hand_over sees to that), so there the line ends.
+local function line_of(id)
+  local line = {}
+  while id and #line < 100 do
+    local f = redis.pcall('HMGET', key('task', id), 'status', 'parent', 'stopped_by')
+    if f.err or not f[1] then break end
+    line[#line + 1] = { id = id, status = f[1], by = f[3] or '' }
+    if #line > 1 and FINAL[f[1]] and not FINAL[line[#line - 1].status] then break end
+    id = f[2]
+  end
+  return line
+end
+
+-- The nearest of a line that has not ended by itself: who hands on that it is stopped.
+local function heir_of(line)
+  for _, one in ipairs(line) do
+    if not is_over(one.status) then return one end
+  end
+end
+
+-- Makes an unfinished task the child of another parent, or of nobody, with its share of progress.
+local function move(id, from, to)
+  local task = key('task', id)
+  redis.call('ZREM', key('children', from), id)
+  local progress = redis.pcall('HGET', task, 'progress')
+  if type(progress) == 'table' then return end -- damaged: nobody's child any more
+  progress = tonumber(progress) or 0
+  if progress ~= 0 then credit(from, -progress) end
+  if not to then return redis.call('HDEL', task, 'parent') end
+  redis.call('HSET', task, 'parent', to)
+  redis.call('ZADD', key('children', to), 0, id)
+  if progress ~= 0 then credit(to, progress) end
+end
+
+-- Gives the unfinished children of a task that has ended by itself to its nearest ancestor who can
+-- still be stopped: some hundreds at once, the rest is reap's.
+local function hand_over(id, parent)
+  local children = redis.call('ZRANGEBYSCORE', key('children', id), 0, 0, 'LIMIT', 0, 500)
+  local heir = children[1] and heir_of(line_of(parent))
+  if not heir then return end
+  for _, child in ipairs(children) do move(child, id, heir.id) end
+  if is_stopped(heir.status) then redis.call('SADD', key('stopping'), heir.id) end
+  if #children == 500 then redis.call('SADD', key('stopping'), id) end
+end
+
 -- Writes a task's one end: its state, its last event, and its way out of every index of the living.
 local function finish(id, t, status, result, error)
   local task = key('task', id)
-  if t.status == 'queued' then redis.call('ZREM', key('queue', t.queue), id)
+  if t.status == 'queued' then
+    redis.call('ZREM', key('queue', t.queue), id)
+    if t.in_thread then redis.call('ZREM', key('threadless', t.queue), id) end
   elseif t.status == 'scheduled' then redis.call('ZREM', key('scheduled'), id)
   else redis.call('ZREM', key('running'), id) end
+  if t.expires > 0 then redis.call('ZREM', key('expiring'), id) end
   -- the index says which item's set it is in, whatever its record says now
   local item = redis.call('HGET', key('tasks'), id)
   if item and item ~= '' then redis.call('SREM', key('item', item), id) end
@@ -255,6 +316,7 @@ local function finish(id, t, status, result, error)
   end
   if t.parent then
     redis.call('ZADD', key('children', t.parent), 'XX', 1, id)
+    if status ~= 'canceled' then hand_over(id, t.parent) end
     credit(t.parent, 1 - t.progress)
   end
 end
@@ -310,23 +372,50 @@ local function stop_tree(id, by, reason)
   return code
 end
 
--- Gives a new task its keys and its parent; stops the one whose place it takes. What is started by a
--- task that is being stopped is canceled on the spot: nothing of it goes on.
-local function adopt(id, f)
-  if f.unique then redis.call('SET', key('unique', f.unique), id) end
-  if f.debounce then redis.call('SET', key('debounce', f.debounce), id) end
-  if f.supersede then
-    local old = redis.call('GET', key('supersede', f.supersede))
-    redis.call('SET', key('supersede', f.supersede), id)
-    if old and old ~= id then stop_tree(old, 'system', 'superseded') end
+local function stopped_of(line)
+  for _, one in ipairs(line) do
+    if is_stopped(one.status) then return one end
   end
-  if not f.parent then return end
-  local parent = redis.pcall('HMGET', key('task', f.parent), 'status', 'stopped_by')
-  if parent.err or not parent[1] then return end
-  redis.call('ZADD', key('children', f.parent), 0, id)
-  if parent[1] == 'canceling' or parent[1] == 'canceled' then
-    request_stop(id, parent[2] or '', 'parent')
+end
+
+-- Gives a new task its keys and its parent, of whose line it is; stops the one whose place it takes.
+-- Of a line of which somebody is being stopped nothing new goes on: it is canceled on the spot, and
+-- touches nothing. Who takes an ancestor's place stands beside it, not below it.
+local function adopt(id, f, line)
+  local stopped, parent, old = stopped_of(line), heir_of(line) or line[1], nil
+  if not stopped then
+    if f.unique then redis.call('SET', key('unique', f.unique), id) end
+    if f.debounce then redis.call('SET', key('debounce', f.debounce), id) end
+    if f.supersede then
+      old = redis.call('GET', key('supersede', f.supersede))
+      redis.call('SET', key('supersede', f.supersede), id)
+    end
+    for at, one in ipairs(line) do
+      if one.id == old then parent = heir_of({ line[at + 1] }) end
+    end
   end
+  if parent then
+    redis.call('ZADD', key('children', parent.id), 0, id)
+    if parent.id ~= f.parent then redis.call('HSET', key('task', id), 'parent', parent.id) end
+  elseif line[1] then
+    redis.call('HDEL', key('task', id), 'parent')
+  end
+  if stopped then request_stop(id, stopped.by, 'parent') end
+  if old and old ~= id then stop_tree(old, 'system', 'superseded') end
+end
+
+-- Somebody of another line asks for a task that is there already, and it is theirs too: from now on
+-- it is stopped with whom both lines have in common, if anybody. Answers its id.
+local function share(id, line)
+  local from, to = redis.pcall('HGET', key('task', id), 'parent'), nil
+  local its, theirs = type(from) == 'string' and line_of(from) or {}, {}
+  if not its[1] or is_over(its[1].status) then return id end -- nobody stops it
+  for _, one in ipairs(line) do theirs[one.id] = true end
+  for _, one in ipairs(its) do
+    to = to or (theirs[one.id] and not FINAL[one.status] and one.id)
+  end
+  if to ~= from then move(id, from, to or nil) end
+  return id
 end
 
 -- Removes a finished task with everything that belongs to it.
@@ -338,6 +427,7 @@ local function remove(id)
   redis.call('ZREM', key('all'), id)
   redis.call('ZREM', key('failed'), id)
   redis.call('ZREM', key('finished'), id)
+  redis.call('ZREM', key('expiring'), id) -- normally gone; not where its record was damaged
 end
 
 -- --- waiting and starting ----------------------------------------------------------------------------
@@ -378,6 +468,7 @@ local function start(id, t, instance, expiry)
   local attempt = t.attempts + 1
   local token = instance .. ':' .. id .. ':' .. redis.call('HINCRBY', task, 'claims', 1)
   redis.call('ZADD', key('running'), expiry, id)
+  if t.expires > 0 then redis.call('ZREM', key('expiring'), id) end
   drop_key(id, t, 'debounce') -- what is enqueued from now on is one more
   if attempt > 1 then
     redis.call('DEL', key('text', id))
@@ -388,4 +479,16 @@ local function start(id, t, instance, expiry)
   update(id, 'running', attempt, t.user, t, { 'status', 'running', 'attempts', attempt,
     'deliveries', t.deliveries + 1, 'token', token, 'instance', instance, 'started', now })
   return token
+end
+
+local function set_expiry(id, at)
+  redis.call('HSET', key('task', id), 'expires', at)
+  redis.call('ZADD', key('expiring'), at, id)
+end
+
+-- Ends a task that has waited for longer than it may; answers whether it has.
+local function has_expired(id, t)
+  if t.expires == 0 or t.expires > now or t.attempts > 0 then return false end
+  finish(id, t, 'failed', '', '{"type":"TaskExpired","message":"The task expired before it could start."}')
+  return true
 end

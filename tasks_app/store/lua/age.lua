@@ -9,7 +9,7 @@ local function older(id)
     local moment = tonumber(redis.call('HGET', key('task', id), field))
     if moment then redis.call('HSET', key('task', id), field, string.format('%.0f', moment - by)) end
   end
-  for _, kind in ipairs({ 'scheduled', 'finished' }) do
+  for _, kind in ipairs({ 'scheduled', 'finished', 'expiring' }) do
     if redis.call('ZSCORE', key(kind), id) then redis.call('ZINCRBY', key(kind), -by, id) end
   end
 end

@@ -5,15 +5,15 @@
 --       6 its queue's newest heartbeat may be so old (ms; '' = no worker needed) · 7… pairs of record fields, among
 --       them path, name, payload, queue, priority; item, user, parent, unique, debounce, supersede,
 --       limit_key and limit where the task has them
--- RETURN {code, sequence, now, id, status}; code 1 enqueued, 2 there already, 3 nobody serves the queue,
+-- RETURN {code, sequence, now, id, status, parent}; code 1 enqueued, 2 there already, 3 nobody serves the queue,
 --        4 merged into the waiting task of the debounce key
 local id, f = ARGV[1], {}
 for index = 7, #ARGV, 2 do f[ARGV[index]] = ARGV[index + 1] end
 local task = key('task', id)
 
 local function answer(code, other)
-  local kept = redis.call('HMGET', key('task', other), 'seq', 'status')
-  return { code, kept[1] or 0, now, other, kept[2] or '' }
+  local kept = redis.call('HMGET', key('task', other), 'seq', 'status', 'parent')
+  return { code, kept[1] or 0, now, other, kept[2] or '', kept[3] or '' }
 end
 
 -- The task that holds a key, as long as it is as the key promises.
@@ -27,21 +27,25 @@ end
 
 if redis.call('EXISTS', task) == 1 then return answer(2, id) end
 if ARGV[6] ~= '' and redis.call('ZCOUNT', key('serving', f.queue), now - ARGV[6], '+inf') == 0 then
-  return { 3, 0, now, id, '' }
+  return { 3, 0, now, id, '', '' }
 end
-local same = holder('unique', f.unique, 'scheduled', 'queued', 'running', 'canceling')
-if same then return answer(2, same) end
+-- What somebody still starts who is being stopped finds nothing and changes nothing (adopt).
+local line = line_of(f.parent)
+local is_heard = not stopped_of(line)
+local same = holder('unique', is_heard and f.unique, 'scheduled', 'queued', 'running', 'canceling')
+if same then return answer(2, share(same, line)) end
 local asked = tonumber(ARGV[2]) or 0 -- not before this moment, whatever the debouncing says
 local due = asked > 0 and asked or nil
 local debounce, longest, lasts = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[3])
 if debounce then due = math.max(asked, now + debounce) end
-local waiting, state = holder('debounce', f.debounce, 'scheduled', 'queued')
+local waiting, state = holder('debounce', is_heard and f.debounce, 'scheduled', 'queued')
 if waiting then
+  share(waiting, line)
   redis.call('HSET', key('task', waiting), 'payload', f.payload)
   if state == 'scheduled' then
     due = math.min(due, math.max(asked, whole(redis.call('HGET', key('task', waiting), 'latest'), due)))
     redis.call('HSET', key('task', waiting), 'due', due)
-    if lasts then redis.call('HSET', key('task', waiting), 'expires', due + lasts) end
+    if lasts then set_expiry(waiting, due + lasts) end
     redis.call('ZADD', key('scheduled'), due, waiting)
     hint(waiting, f.user)
   end
@@ -53,21 +57,17 @@ local score = string.format('%.0f', (100 - tonumber(f.priority)) * 1759218604441
 local status = (due and due > now) and 'scheduled' or 'queued'
 redis.call('HSET', task, 'status', status, 'seq', seq, 'score', score, 'created', now, unpack(ARGV, 7))
 if due then redis.call('HSET', task, 'due', due) end
-if lasts then redis.call('HSET', task, 'expires', math.max(now, due or 0) + lasts) end
+if lasts then set_expiry(id, math.max(now, due or 0) + lasts) end
 if longest then redis.call('HSET', task, 'latest', math.max(asked, now + longest)) end
-redis.call('HSET', key('tasks'), id, f.item or '')
-if f.item then redis.call('SADD', key('item', f.item), id) end
-redis.call('ZADD', key('all'), seq, id)
-if f.user then redis.call('ZADD', key('user', f.user), seq, id) end
+index(id, seq, f.item or '', f.user or '')
 if status == 'scheduled' then
   redis.call('ZADD', key('scheduled'), due, id)
 else
-  redis.call('ZADD', key('queue', f.queue), score, id)
+  line_up(id, f.queue, score)
 end
-redis.call('SADD', key('queues'), f.queue)
 redis.call('PUBLISH', key('wake'), f.queue)
 update(id, status, 0, f.user)
-adopt(id, f)
+adopt(id, f, line)
 local old = f.retried_from and key('task', f.retried_from)
 if old and redis.call('TYPE', old).ok == 'hash' then redis.call('HSET', old, 'retried_as', id) end
-return { 1, seq, now, id, redis.call('HGET', task, 'status') }
+return answer(1, id)

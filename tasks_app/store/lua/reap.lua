@@ -1,4 +1,5 @@
 -- Settles attempts whose lease expired: their worker died, or lost Redis for longer than the lease.
+-- Ends what has expired, and does the rest of what was too much for one script.
 -- KEYS  1 prefix
 -- ARGV  1 lease (ms): workers silent for four of them are forgotten · 2 at most so many
 -- RETURN {id, new status, id, new status, …}
@@ -33,13 +34,22 @@ local function settle(id)
   reaped[#reaped + 1] = redis.call('HGET', key('task', id), 'status')
 end
 
+local function end_expired(id)
+  redis.call('ZREM', key('expiring'), id)
+  local t = load(id)
+  if t and (t.status == 'scheduled' or t.status == 'queued') then has_expired(id, t) end
+end
+
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('running'), '-inf', now, 'LIMIT', 0, ARGV[2])) do
   guarded(id, settle)
 end
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('expiring'), '-inf', now, 'LIMIT', 0, ARGV[2])) do
+  guarded(id, end_expired)
+end
 for _, id in ipairs(redis.call('SRANDMEMBER', key('stopping'), 10)) do
   redis.call('SREM', key('stopping'), id)
-  local by = redis.pcall('HGET', key('task', id), 'stopped_by')
-  stop_children(id, type(by) == 'string' and by or 'system')
+  local f = redis.pcall('HMGET', key('task', id), 'status', 'stopped_by', 'parent')
+  if is_over(f[1]) then hand_over(id, f[3]) else stop_children(id, f[2] or 'system') end
 end
 -- A key whose slots were lost with damaged records would block for ever.
 for _, limit_key in ipairs(redis.call('SRANDMEMBER', key('blocked'), 20)) do

@@ -16,16 +16,12 @@ local seq = redis.call('INCR', key('sequence'))
 redis.call('HSET', task, 'name', ARGV[3], 'priority', 0, 'max_deliveries', 1, 'local', 1,
   'status', 'running', 'seq', seq, 'score', 0, 'created', now, 'started', now, 'attempts', 1,
   'deliveries', 1, 'instance', ARGV[5], 'token', token)
-redis.call('HSET', key('tasks'), id, item)
-if item ~= '' then
-  redis.call('HSET', task, 'item', item)
-  redis.call('SADD', key('item', item), id)
-end
-redis.call('ZADD', key('all'), seq, id)
+if item ~= '' then redis.call('HSET', task, 'item', item) end
+index(id, seq, item, '')
 redis.call('ZADD', key('running'), now + tonumber(ARGV[6]), id)
 update(id, 'running', 1)
 if parent ~= '' then
   redis.call('HSET', task, 'parent', parent, 'extra', 1)
-  adopt(id, { parent = parent })
+  adopt(id, { parent = parent }, line_of(parent))
 end
 return code()

@@ -14,8 +14,8 @@ local function waits_since(id)
 end
 
 -- The oldest of each priority stands first among its equals: jump from one priority to the next.
-local function oldest(queue)
-  local since, from = now, '-inf'
+local function oldest(queue, since)
+  local from = '-inf'
   while true do
     local head = redis.call('ZRANGEBYSCORE', queue, from, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
     if not head[1] then return since end
@@ -35,11 +35,12 @@ for index, span in ipairs(ARGV) do
   ended[index] = redis.call('ZCOUNT', key('finished'), '(' .. string.format('%.0f', now - span), '+inf')
 end
 for _, name in ipairs(redis.call('SMEMBERS', key('queues'))) do
-  local waiting = redis.call('ZCARD', key('queue', name))
+  local queue, aside = key('queue', name), key('threadless', name)
+  local waiting = redis.call('ZCARD', queue) + redis.call('ZCARD', aside)
   if waiting > 0 then
     queues[#queues + 1] = name
     queues[#queues + 1] = waiting
-    queues[#queues + 1] = oldest(key('queue', name))
+    queues[#queues + 1] = oldest(aside, oldest(queue, now))
   end
 end
 return { now, redis.call('ZCARD', key('scheduled')), held, #running - canceling, canceling,

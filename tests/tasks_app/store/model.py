@@ -38,7 +38,7 @@ class Entry:
     due: int | None = None
     latest: int | None = None  # a debounced task is due no later
     expires: int | None = None
-    is_child: bool = False  # its parent was kept when it was enqueued, and is
+    parent: str = ""  # with whom it is stopped
     attempts: int = 0
     deaths: int = 0  # deliveries whose worker was not heard of again
     failures: int = 0
@@ -88,7 +88,15 @@ class Model:
         return [e for e in self.entries.values() if e.is_unfinished]
 
     def children(self, parent_id: str) -> list[Entry]:
-        return [e for e in self.entries.values() if e.is_child and e.new.parent_id == parent_id]
+        return [e for e in self.entries.values() if e.parent == parent_id]
+
+    def line(self, task_id: str) -> list[Entry]:
+        """Return a task and its ancestors, nearest first, as far as they are kept."""
+        found: list[Entry] = []
+        while task_id in self.entries:
+            found.append(self.entries[task_id])
+            task_id = found[-1].parent
+        return found
 
     def on_slots(self, key: str) -> list[Entry]:
         return [e for e in self.having(*LEASED) if e.new.concurrency_key == key]
@@ -107,13 +115,18 @@ class Model:
         ]
         if worker_within is not None and not heard:
             return "NO_WORKER", new.id
-        if other := self.keys.get(("unique", new.unique_key)):
+        line = self.line(new.parent_id)
+        # What is being stopped, or was, finds nothing and changes nothing any more.
+        stopped = next((e for e in line if e.status in {S.CANCELING, S.CANCELED}), None)
+        if not stopped and (other := self.keys.get(("unique", new.unique_key))):
+            self._share(self.entries[other], line)
             return "EXISTS", other
         asked = 0 if new.run_after is None else round(new.run_after.timestamp() * 1000)
         due = asked or None
         if new.debounce is not None:
             due = max(due or 0, self.now + round(new.debounce * 1000))
-        if new.debounce_key and (other := self.keys.get(("debounce", new.debounce_key))):
+        if not stopped and (other := self.keys.get(("debounce", new.debounce_key))):
+            self._share(self.entries[other], line)
             self._debounce(self.entries[other], new, due or 0, asked)
             return "MERGED", other
         self.seq += 1
@@ -125,7 +138,11 @@ class Model:
         if new.max_wait is not None:
             entry.latest = max(asked, self.now + round(new.max_wait * 1000))
         self.entries[new.id] = entry
-        self._adopt(entry)
+        self._adopt(entry, line)
+        if stopped:
+            self._stop_one(entry, stopped.stopped_by, "parent")
+        else:
+            self._take_keys(entry, line)
         return "ENQUEUED", new.id
 
     def _debounce(self, waiting: Entry, new: NewTask, due: int, asked: int) -> None:
@@ -136,17 +153,46 @@ class Model:
             if new.expires_in is not None:
                 waiting.expires = waiting.due + round(new.expires_in * 1000)
 
-    def _adopt(self, entry: Entry) -> None:
+    def _adopt(self, entry: Entry, line: list[Entry]) -> None:
+        """Link it to the nearest ancestor who has not ended by itself, where there is one."""
+        heir = self._heir(line)
+        entry.parent = heir.id if heir else entry.new.parent_id
+
+    def _heir(self, line: list[Entry]) -> Entry | None:
+        return next((e for e in line if e.status not in FINAL - {S.CANCELED}), None)
+
+    def _take_keys(self, entry: Entry, line: list[Entry]) -> None:
         superseded = self.keys.get(("supersede", entry.new.supersede_key))
         for kind, name in entry.keys.items():
             self.keys[kind, name] = entry.id
-        if superseded:
-            self.stop(superseded, "system", "superseded")
-        parent = self.entries.get(entry.new.parent_id)
-        if parent is not None:
-            entry.is_child = True
-            if parent.status in {S.CANCELING, S.CANCELED}:
-                self._stop_one(entry, parent.stopped_by, "parent")
+        if not superseded:
+            return
+        old = self.entries[superseded]
+        if old in line:  # its successor stands beside it
+            above = self.entries.get(old.parent)
+            entry.parent = above.id if above and above.is_unfinished else ""
+        self.stop(superseded, "system", "superseded")
+
+    def _share(self, entry: Entry, line: list[Entry]) -> None:
+        """Another line asks for it too: it is stopped with whom both lines have in common."""
+        living = [e for e in self.line(entry.parent) if e.is_unfinished]
+        if living:
+            entry.parent = next((e.id for e in living if e in line), "")
+
+    def _hand_over(self, entry: Entry) -> None:
+        heir = self._heir(self.line(entry.parent))
+        if heir:
+            for child in self.children(entry.id):
+                if child.is_unfinished:
+                    child.parent = heir.id
+
+    @property
+    def _expired(self) -> list[Entry]:
+        """What has waited for too long, in that order."""
+        late = [e for e in self.having(*WAITING) if not e.attempts and e.expires]
+        return sorted(
+            (e for e in late if (e.expires or 0) <= self.now), key=lambda e: (e.expires, e.id)
+        )
 
     def promote(self) -> None:
         for entry in self.having(S.SCHEDULED):
@@ -154,25 +200,27 @@ class Model:
                 entry.status = S.QUEUED
 
     def claim(
-        self, instance: str, slots: int, queues: Iterable[str], held: set[str]
+        self, instance: str, slots: int, threads: int, queues: Iterable[str], *, held: set[str]
     ) -> list[Entry]:
         """Answer the attempts that are leased; `held` says who waits aside, and then who does."""
         self.promote()
         leased: list[Entry] = []
         for queue in queues:
-            while len(leased) < slots and (best := self._best(queue, held)):
-                if not best.attempts and best.expires and best.expires <= self.now:
+            while len(leased) < slots and (best := self._best(queue, held, threads)):
+                if best in self._expired:
                     self.finish(best, S.FAILED, "TaskExpired")
                     self._let_in(best.new.concurrency_key, held)
                 elif self._has_slot(best):
                     self._start(best, instance)
                     leased.append(best)
+                    threads -= best.new.in_thread
                 else:
                     held.add(best.id)
         return leased
 
-    def _best(self, queue: str, held: set[str]) -> Entry | None:
+    def _best(self, queue: str, held: set[str], threads: int) -> Entry | None:
         waiting = [e for e in self.having(S.QUEUED) if e.new.queue == queue and e.id not in held]
+        waiting = [e for e in waiting if threads or not e.new.in_thread]
         return min(waiting, key=lambda e: e.order, default=None)
 
     def _let_in(self, key: str, held: set[str]) -> None:
@@ -250,6 +298,8 @@ class Model:
             else:
                 self._put_back(entry, None)
             reaped[entry.id] = entry.status.value
+        for entry in self._expired:
+            self.finish(entry, S.FAILED, "TaskExpired")
         return reaped
 
     def stop(self, task_id: str, by: str, reason: str) -> str:
@@ -299,6 +349,8 @@ class Model:
         entry.status, entry.ended, entry.error = status, self.now, error
         for kind in entry.keys:
             self._drop(entry, kind)
+        if status is not S.CANCELED:
+            self._hand_over(entry)
 
     def _drop(self, entry: Entry, kind: str) -> None:
         name = entry.keys.get(kind)
@@ -309,8 +361,6 @@ class Model:
         old = [e for e in self.having(*FINAL) if e.ended <= self.now - retention]
         removed = sorted(old, key=lambda e: (e.ended, e.id))[:limit]
         for entry in removed:
-            for child in self.children(entry.id):
-                child.is_child = False
             del self.entries[entry.id]
         return removed
 
@@ -328,6 +378,11 @@ class Model:
             "scheduled": {e.id: float(e.due or 0) for e in self.having(S.SCHEDULED)},
             "running": {e.id: float(e.lease) for e in self.having(*LEASED)},
             "finished": {e.id: float(e.ended) for e in self.having(*FINAL)},
+            "expiring": {
+                e.id: float(e.expires)
+                for e in self.having(*WAITING)
+                if e.expires and not e.attempts
+            },
             "failed": {e.id: float(e.seq) for e in self.having(S.FAILED)},
             "all": {e.id: float(e.seq) for e in kept},
             "workers": {name: float(at) for name, at in self.workers.items()},

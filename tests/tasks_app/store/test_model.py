@@ -101,6 +101,7 @@ asked = st.fixed_dictionaries(
         "queue": st.sampled_from(["a", "b"]),
         "max_deliveries": st.integers(1, 3),
         "restartable": st.booleans(),
+        "in_thread": st.booleans(),
         "item_id": st.sampled_from(["", "x", "y"]),
         "user_id": st.sampled_from(["", "1", "2"]),
         "delay": mostly(None, -5, 0, 1, 1001, 20_000),
@@ -208,14 +209,17 @@ class StoreMachine(RuleBasedStateMachine):
         return new
 
     @rule(
-        instance=st.sampled_from(["v", "w"]), slots=st.integers(1, 6), again=twice,
+        instance=st.sampled_from(["v", "w"]), slots=st.integers(1, 6), threads=st.integers(0, 3),
+        again=twice,
         queues=st.sampled_from([["a"], ["b"], ["a", "b"], ["b", "a"]]),
     )  # fmt: skip
-    def claim(self, instance: str, slots: int, again: bool, queues: list[str]) -> None:
+    def claim(
+        self, instance: str, slots: int, threads: int, again: bool, queues: list[str]
+    ) -> None:
         held = {i for name, ids in self.seen.items() if name.startswith("held:") for i in ids}
         self.numbers += 1
-        call = self._claim(instance, slots, queues, self.numbers)
-        leased = self.model.claim(instance, slots, queues, held)
+        call = self._claim(instance, slots, queues, self.numbers, threads)
+        leased = self.model.claim(instance, slots, threads, queues, held=held)
         reply = self.run(call)
         tokens = [entry.token for entry in leased]
         assert [(a.id, a.token, a.attempt) for a in reply.attempts] == [
@@ -227,10 +231,12 @@ class StoreMachine(RuleBasedStateMachine):
         if again:
             self.claim_again(instance)
 
-    def _claim(self, instance: str, slots: int, queues: list[str], number: int) -> Call[Any]:
+    def _claim(
+        self, instance: str, slots: int, queues: list[str], number: int, threads: int = 9
+    ) -> Call[Any]:
         return scripts.claim(
             self.prefix, instance=instance, slots=slots, lease=LEASE / 1000, queues=queues,
-            number=number,
+            number=number, threads=threads,
         )  # fmt: skip
 
     @precondition(has_leases)
@@ -371,11 +377,17 @@ class StoreMachine(RuleBasedStateMachine):
     def _check_waiting(self, left: dict[str, Any]) -> None:
         """Every queued task is in its queue, or else put aside: in exactly one of them."""
         waiting: dict[str, list[str]] = {}
-        for name in [name for name in left if name.split(":")[0] in {"queue", "held"}]:
+        for name in [
+            name for name in left if name.split(":")[0] in {"queue", "threadless", "held"}
+        ]:
             for task_id, score in left.pop(name).items():
                 waiting.setdefault(task_id, []).append(name)
                 entry = self.model.entries[task_id]
-                assert name in {f"queue:{entry.new.queue}", f"held:{entry.new.concurrency_key}"}
+                assert name in {
+                    f"queue:{entry.new.queue}",
+                    f"held:{entry.new.concurrency_key}",
+                    f"threadless:{entry.new.queue}" if entry.new.in_thread else "",
+                }
                 assert score == (100 - entry.new.priority) * 2**44 + entry.seq
         queued = self.model.having(TaskState.QUEUED)
         assert {task_id: len(places) for task_id, places in waiting.items()} == {
@@ -386,7 +398,10 @@ class StoreMachine(RuleBasedStateMachine):
             assert key in blocked  # or reap would not look after it
             assert not self._has_room(key), "held back while slots are free"
         queues = {
-            name[6:] for places in waiting.values() for name in places if name[:6] == "queue:"
+            name.partition(":")[2]
+            for places in waiting.values()
+            for name in places
+            if not name.startswith("held:")
         }
         assert queues <= left.pop("queues", set())
 
@@ -414,7 +429,7 @@ class StoreMachine(RuleBasedStateMachine):
             self.pass_time(4 * LEASE)
             self.reap(again=False)
             self.redis_holds_what_the_model_says()
-            self.claim("v", 9, again=False, queues=["a", "b"])
+            self.claim("v", 9, 9, again=False, queues=["a", "b"])
             for entry in self.model.having(*LEASED):
                 call = scripts.settle(
                     self.prefix, task_id=entry.id, token=entry.token, outcome="succeeded"
@@ -438,6 +453,7 @@ def check_record(entry: Entry, record: dict[str, str]) -> None:
         "token": entry.token,
         "stopped_by": entry.stopped_by,
         "reason": entry.reason,
+        "parent": entry.parent,
     }
     defaults = {"attempts": "0", "deliveries": "0", "failures": "0"}
     if entry.attempts and not entry.is_unfinished:

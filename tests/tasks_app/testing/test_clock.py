@@ -62,6 +62,14 @@ async def test_what_waits_expires(engine: None) -> None:
     assert await states(result) == [TaskState.FAILED]
 
 
+async def test_what_waits_expires_also_where_nobody_claims_it(engine: None) -> None:
+    result = await sample_tasks.add.using(expires_in=3600).aenqueue(1, 2)
+    other = await sample_tasks.add.using(expires_in=2 * DAY).aenqueue(1, 2)
+    await aadvance(DAY)
+    await client.arun(scripts.reap(prefix(), lease=15))
+    assert await states(result, other) == [TaskState.FAILED, TaskState.QUEUED]
+
+
 async def test_what_is_finished_outlives_its_retention(engine: None) -> None:
     result = await sample_tasks.add.aenqueue(1, 2)
     await api.stop_task(result.id, by="test")

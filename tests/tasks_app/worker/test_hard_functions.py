@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from tasks_app import api
 from tasks_app.conf import thread_pool_size
 from tasks_app.domain.states import TaskState
-from tasks_app.services import inspect
+from tasks_app.services import enqueue, inspect
 from tasks_app.store import client, keys
 from tasks_app.worker import exchange as exchange_module
 from tasks_app.worker import worker as worker_module
@@ -85,11 +86,18 @@ async def test_a_thread_sees_its_time_out(worker: Worker) -> None:
     assert (task.status, task.error["type"]) == (TaskState.FAILED, "TimeoutError")
 
 
-async def test_a_stopped_task_that_waits_for_a_thread_never_starts(worker: Worker) -> None:
+async def hold_all_threads() -> list[api.Task]:
     holders = [await api.enqueue_task(hard_tasks.hold_a_thread) for _ in range(thread_pool_size())]
     for holder in holders:
         await said_something(holder.id)
-    waiting = await api.enqueue_task(hard_tasks.hold_a_thread)
+    return holders
+
+
+async def test_a_stopped_task_that_waits_for_a_thread_never_starts(worker: Worker) -> None:
+    holders = await hold_all_threads()
+    # As an earlier release enqueued it: without saying that it needs a thread.
+    new = replace(enqueue.prepare(hard_tasks.hold_a_thread, (), {}), in_thread=False)
+    waiting = await enqueue.send(new)
 
     async def is_running() -> bool:
         return (await api.get_task(waiting.id)).status is TaskState.RUNNING

@@ -68,7 +68,10 @@ async def count(of: PeriodicJob, event: str) -> int:
 
 def happened(of: PeriodicJob, event: str, times: int = 1) -> Callable[[], Any]:
     async def check() -> bool:
-        return await count(of, event) >= times
+        try:
+            return await count(of, event) >= times
+        except RedisError:  # it is just coming back
+            return False
 
     return check
 
@@ -172,7 +175,8 @@ async def test_two_workers_run_each_period_once() -> None:
     assert len({due for due, _ in ran}) == len(ran)
     assert {(due - ran[0][0]) % 200 for due, _ in ran} == {0}
     assert ran == sorted(ran)  # later periods, higher fences
-    assert (await figures(each))["runs"] == len(ran)
+    # A run that the shutdown cancelled counts, and may not have come to note anything.
+    assert (await figures(each))["runs"] - len(ran) in {0, 1}
     assert not await client.client().exists(lock_key())
 
 
@@ -230,17 +234,18 @@ async def test_jobs_with_one_lock_take_turns() -> None:
 
 
 async def test_a_run_longer_than_its_lock_keeps_it() -> None:
-    each = job(hold, every=0.1, lock_timeout=0.4)
+    # Long enough for a loop that gets no processor for a while, and short enough to wait for.
+    each = job(hold, every=0.1, lock_timeout=1.5)
     async with serving(each, name="a"), serving(each, name="b"):
         await eventually(happened(each, "began"))
         owner = await client.client().get(lock_key())
         begun = await client.arun(_clock())
 
-        async def three_lock_times_later() -> bool:
+        async def two_lock_times_later() -> bool:
             assert await client.client().get(lock_key()) == owner
-            return bool(await client.arun(_clock()) - begun > 1200)
+            return bool(await client.arun(_clock()) - begun > 3200)
 
-        await eventually(three_lock_times_later, within=20)
+        await eventually(two_lock_times_later, within=20)
         assert await count(each, "began") == 1
 
 
