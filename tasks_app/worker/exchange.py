@@ -37,9 +37,9 @@ Write = tuple[Call[Any], Callable[[Any], None], Sequence[Attempt]]
 class Exchange:
     """Writes for attempts that call `talks` and `ended`, and claims as long as there are slots.
 
-    `slots` says how many, `threads` how many of them may need a thread; `start` is called with each
-    claimed attempt, `lost` when a lease proves to be another's, `over` when nothing of an attempt
-    is left to write.
+    `slots` says how many, `threads` how many of them may need a thread; `start` is called with what
+    a claim brought, `sent` while a round trip is under way and this process has nothing to do,
+    `lost` when a lease proves to be another's, `over` when nothing of an attempt is left to write.
     """
 
     def __init__(
@@ -49,13 +49,14 @@ class Exchange:
         queues: Sequence[str],
         slots: Callable[[], int],
         threads: Callable[[], int],
-        start: Callable[[Claimed], None],
+        start: Callable[[Sequence[Claimed]], None],
+        sent: Callable[[], None],
         lost: Callable[[Attempt], None],
         over: Callable[[Attempt], None],
     ) -> None:
         self._instance, self._queues = instance, tuple(queues)
         self._slots, self._threads = slots, threads
-        self._start, self._lost, self._over = start, lost, over
+        self._start, self._sent, self._lost, self._over = start, sent, lost, over
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._talking: dict[Attempt, None] = {}  # have output to write, in turn
@@ -130,6 +131,7 @@ class Exchange:
         work = [*self._writes(prefix), *self._claim(prefix)]
         if not work:
             return
+        self._loop.call_soon(self._sent)  # runs once this task waits for the reply
         try:
             replies = await client.arun_each([call for call, _, _ in work])
         except StoreUnavailable:
@@ -262,8 +264,7 @@ class Exchange:
         if claim.next_due is not None:
             wait = min(wait, max(0.0, (claim.next_due - claim.now) / 1000))
         self._next_claim = time.monotonic() + wait
-        for claimed in claim.attempts:
-            self._start(claimed)
+        self._start(claim.attempts)
         if sum(one.in_thread for one in claim.attempts) >= threads and self._threads() > 0:
             self.notice()  # it got free meanwhile, and some that need one may have been put aside
 
