@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from ninja import Router
@@ -14,14 +16,17 @@ from tasks_app.generation.selection import choose
 from tasks_app.rest.answering import RESPONSES, respond
 from tasks_app.rest.auth import caller_of
 from tasks_app.rest.errors import ApiError, detail_response
-from tasks_app.rest.schemas import COMPLETION_EXTRA, KindRequest
+from tasks_app.rest.schemas import COMPLETION_EXTRA, Completion, Detail, KindRequest
 from tasks_app.services import permission
 from tasks_app.tasks import OF_KIND
 
 router = Router(tags=["completions"])
 
+# A kind that is turned off may answer 200 as well.
+KIND_RESPONSES: dict[Any, Any] = {**RESPONSES, 200: Completion | Detail}
 
-@router.post("/tasks/{kind}/completions", response=RESPONSES, openapi_extra=COMPLETION_EXTRA)
+
+@router.post("/tasks/{kind}/completions", response=KIND_RESPONSES, openapi_extra=COMPLETION_EXTRA)
 async def create_kind_completion(
     request: HttpRequest, kind: str, body: KindRequest
 ) -> HttpResponseBase:

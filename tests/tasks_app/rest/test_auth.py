@@ -33,7 +33,7 @@ OPERATIONS = sorted(_operations())
 
 
 def test_the_walk_covers_the_whole_api() -> None:
-    assert len(OPERATIONS) == 16
+    assert len(OPERATIONS) == 17
 
 
 async def test_nobody_gets_in(nobody: httpx.AsyncClient) -> None:
@@ -155,7 +155,7 @@ async def test_the_schema_and_its_page_are_there_without_any_foreign_address(
             assert {"401", "404", "422", "503"} <= set(operation["responses"])
     for path, content in (
         ("/api/v1/chat/completions", {"application/json", "text/event-stream"}),
-        ("/api/v1/tasks/{kind}/completions", {"application/json"}),
+        ("/api/v1/tasks/{kind}/completions", {"application/json", "text/event-stream"}),
     ):
         call = schema["paths"][path]["post"]
         assert "Prefer" in {parameter["name"] for parameter in call["parameters"]}
