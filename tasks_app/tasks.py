@@ -14,8 +14,8 @@ from tasks_app.domain.context import Context
 from tasks_app.generation import kinds
 from tasks_app.generation.chat import complete
 from tasks_app.generation.generate import generate
+from tasks_app.generation.permission import charge
 from tasks_app.generation.turn import Turn
-from tasks_app.services.permission import charge
 
 
 # No retry by the engine: a provider call repeats itself before its first token, within the

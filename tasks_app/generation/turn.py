@@ -23,11 +23,11 @@ from tasks_app.errors import AlreadyFinished, TasksError
 from tasks_app.generation.conf import BACKGROUND_RETRY_SECONDS
 from tasks_app.generation.configuration import TaskConfig, current
 from tasks_app.generation.kinds import FOLLOW_UP, TAGS, TITLE, Kind
+from tasks_app.generation.permission import limited
 from tasks_app.generation.rights import Rights, rights_of
 from tasks_app.generation.selection import choose
 from tasks_app.services import inspect
 from tasks_app.services.enqueue import Ask, enqueue_task
-from tasks_app.services.permission import limited
 from tasks_app.services.stop import stop_task
 
 logger = logging.getLogger("signalbox.generation")

@@ -6,10 +6,10 @@ from django.contrib.auth.models import User
 from django.http import HttpRequest, JsonResponse
 from ninja import Router
 
+from tasks_app.generation.permission import find_model
 from tasks_app.generation.rights import Rights, prefer, rights_of
 from tasks_app.rest.auth import caller_of
 from tasks_app.rest.schemas import ERRORS, Me, Preferences
-from tasks_app.services.permission import find_model
 
 router = Router(tags=["account"])
 

@@ -6,11 +6,11 @@ from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 from ninja import Router
 
+from tasks_app.generation import permission
 from tasks_app.generation.rights import CHAT
 from tasks_app.rest.answering import RESPONSES, respond
 from tasks_app.rest.auth import caller_of
 from tasks_app.rest.schemas import COMPLETION_EXTRA, ERRORS, ChatRequest, ModelList
-from tasks_app.services import permission
 from tasks_app.tasks import chat_completion
 
 router = Router(tags=["completions"])

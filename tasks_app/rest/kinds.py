@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from ninja import Router
 
+from tasks_app.generation import permission
 from tasks_app.generation.configuration import current
 from tasks_app.generation.errors import KindDisabled
 from tasks_app.generation.generate import check
@@ -17,7 +18,6 @@ from tasks_app.rest.answering import RESPONSES, respond
 from tasks_app.rest.auth import caller_of
 from tasks_app.rest.errors import ApiError, detail_response
 from tasks_app.rest.schemas import COMPLETION_EXTRA, Completion, Detail, KindRequest
-from tasks_app.services import permission
 from tasks_app.tasks import OF_KIND
 
 router = Router(tags=["completions"])

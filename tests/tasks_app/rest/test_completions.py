@@ -417,7 +417,7 @@ async def test_what_nobody_foresaw_is_500_without_a_traceback(
         raise RuntimeError("secret words")
 
     settings.DEBUG = True
-    monkeypatch.setattr("tasks_app.services.permission.get_catalog", explode)
+    monkeypatch.setattr("tasks_app.generation.permission.get_catalog", explode)
     response = await ada.http.get("/api/v1/models")
     assert response.status_code == 500
     assert set(response.json()) == {"detail"}

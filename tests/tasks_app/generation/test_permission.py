@@ -10,11 +10,11 @@ import pytest
 from tasks_app import api
 from tasks_app.domain.records import Viewer
 from tasks_app.domain.states import TaskState
+from tasks_app.generation import permission
 from tasks_app.generation.catalog import aclose_catalog
 from tasks_app.generation.configuration import TaskConfig, update
 from tasks_app.generation.errors import KindForbidden, LimitReached, UnknownModel
-from tasks_app.services import permission
-from tasks_app.services.permission import admit, charge, limited
+from tasks_app.generation.permission import admit, charge, limited
 from tasks_app.store import client, keys
 from tasks_app.store.allowance import Limits, charge_tokens, take_request
 from tests import sample_tasks
