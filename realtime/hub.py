@@ -13,9 +13,10 @@ from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
-from realtime import auth
+from realtime import auth, conf
 from realtime.domain import close_codes
 from realtime.domain.limits import CLOSE_SECONDS, MAX_SOCKETS_BEFORE_SIGN_IN, RECHECK_SECONDS
+from realtime.rooms.usage import UsageRoom
 from realtime.rooms.user import UserRoom
 from realtime.scope import Message
 from realtime.server_adapter import Connection
@@ -23,6 +24,10 @@ from tasks_app import api
 from tasks_app.errors import StoreUnavailable
 
 log = logging.getLogger(__name__)
+
+
+class TooManySockets(Exception):
+    """You have too many sockets open here: close one, then connect again."""
 
 
 class Member(Protocol):
@@ -55,6 +60,7 @@ class Hub:
         self._is_stopping = False
         self._members: set[Member] = set()
         self._rooms: dict[str, UserRoom] = {}
+        self._usage = UsageRoom()
         self._rechecker: asyncio.Task[None] | None = None
         self._hints = Hints()
         self._before_sign_in = 0
@@ -96,14 +102,21 @@ class Hub:
         self._before_sign_in -= 1
 
     async def join(self, member: Member) -> None:
-        """Add a socket to its user's room; raises StoreUnavailable when Redis does not answer."""
+        """Add a socket to its user's room.
+
+        Raises StoreUnavailable when Redis does not answer, TooManySockets when the user has as many
+        here as one may have.
+        """
+        user_id = member.identity.user_id
+        room = self._rooms.setdefault(user_id, UserRoom(user_id))
+        if room.size >= conf.limit("sockets_per_user"):
+            raise TooManySockets
         self._members.add(member)
+        self._usage.join(member)
         if self._rechecker is None:
             self._rechecker = asyncio.create_task(
                 self._recheck_for_ever(), name="signalbox-recheck"
             )
-        user_id = member.identity.user_id
-        room = self._rooms.setdefault(user_id, UserRoom(user_id))
         await room.join(member)
 
     async def leave(self, member: Member) -> None:
@@ -112,6 +125,7 @@ class Hub:
         if not self._members and self._rechecker is not None:
             self._rechecker.cancel()
             self._rechecker = None
+        await self._usage.leave(member)
         room = self._rooms.get(member.identity.user_id)
         if room is None:
             return

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from realtime import auth
+from realtime import auth, conf
 from realtime.consumers.feed import Feed
 from realtime.domain import close_codes, limits, messages
 from realtime.domain.messages import (
@@ -15,10 +16,12 @@ from realtime.domain.messages import (
     TaskStop,
     TaskSubscribe,
     TaskUnsubscribe,
+    Usage,
     UserJoin,
 )
 from realtime.outbox import Outbox
 from realtime.scope import Message
+from realtime.services.membership import Membership, TooManyModels
 from tasks_app import api
 from tasks_app.errors import TaskNotFound
 
@@ -40,6 +43,7 @@ class Session:
         self.credential = credential
         self._outbox = outbox
         self._close = close
+        self._membership = Membership(self.id, identity.user_id, identity.name)
         self._feeds: dict[str, Feed] = {}
         self._actions: dict[type[ClientFrame], Callable[[Any], Awaitable[Answer]]] = {
             UserJoin: self._join,
@@ -48,6 +52,10 @@ class Session:
             TaskStop: self._stop,
         }
 
+    async def register(self) -> None:
+        """Enter the session pool; raises StoreUnavailable when that cannot be written."""
+        await self._membership.register()
+
     @property
     def card(self) -> Answer:
         return {"id": self.identity.user_id, "name": self.identity.name, "session_id": self.id}
@@ -55,8 +63,16 @@ class Session:
     def push(self, message: Message) -> None:
         self._outbox.push(message)
 
+    def heartbeat(self, ack: int | None) -> None:
+        """Answer at once, also while Redis is away: what comes late is made up by the next one."""
+        self._membership.keep_alive()
+        self.acknowledge(ack, {})
+
     async def handle(self, frame: ClientFrame, ack: int | None) -> None:
         """Do what a frame asks for and answer it; raises FrameError or the engine's errors."""
+        if isinstance(frame, Usage):
+            await self._use(frame, ack)
+            return
         answer = await self._actions[type(frame)](frame)
         self.acknowledge(ack, answer)
         if isinstance(frame, TaskSubscribe):
@@ -76,6 +92,7 @@ class Session:
                 feed.report("not_found", "You may no longer see this task.")
 
     async def aclose(self) -> None:
+        await self._membership.leave()
         for task_id in tuple(self._feeds):
             await self._drop(task_id)
 
@@ -93,6 +110,18 @@ class Session:
             )
         return viewer
 
+    async def _use(self, frame: Usage, ack: int | None) -> None:
+        now = asyncio.get_running_loop().time()
+        try:
+            written = self._membership.use(frame.model, now, conf.usage_timeout_seconds())
+        except TooManyModels:
+            raise FrameError(
+                "rate_limited", f"A session uses at most {limits.MAX_MODELS} models at once."
+            ) from None
+        if ack is not None:  # else nobody waits: the next ping makes up for a lost one
+            await asyncio.shield(written)
+            self.acknowledge(ack, {})
+
     async def _join(self, frame: UserJoin) -> Answer:
         if frame.auth is not None:
             identity = await auth.identify(auth.Token(frame.auth.token))
@@ -102,15 +131,16 @@ class Session:
                 )
             if identity.user_id != self.identity.user_id:
                 raise FrameError("conflict", "This socket belongs to another user: open a new one.")
+        self._membership.keep_alive()
         return self.card
 
     async def _subscribe(self, frame: TaskSubscribe) -> Answer:
         task = await self._visible(frame.task_id)
         await self._drop(task.id)
-        if len(self._feeds) >= limits.MAX_SUBSCRIPTIONS:
+        most = conf.limit("subscriptions")
+        if len(self._feeds) >= most:
             raise FrameError(
-                "rate_limited",
-                f"At most {limits.MAX_SUBSCRIPTIONS} tasks are followed at once; unsubscribe one.",
+                "rate_limited", f"At most {most} tasks are followed at once; unsubscribe one."
             )
         self._feeds[task.id] = Feed(task.id, task.user_id, self._outbox, self._over)
         return {"task_id": task.id}

@@ -6,7 +6,16 @@ import json
 from dataclasses import dataclass
 from typing import Annotated, Any, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from realtime.domain.limits import MAX_MODEL_CHARACTERS
 
 TaskId = Annotated[str, Field(pattern=r"\A[A-Za-z0-9_-]{1,64}\z")]
 MAX_ACK = 2**53 - 1  # the largest integer that a browser keeps exact
@@ -67,9 +76,26 @@ class TaskStop(ClientFrame):
         return self
 
 
+def _writable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("not text that UTF-8 can write") from None
+    return text
+
+
+class Usage(ClientFrame):
+    """says that this session uses a model now."""
+
+    model: Annotated[
+        str, Field(min_length=1, max_length=MAX_MODEL_CHARACTERS), AfterValidator(_writable)
+    ]
+
+
 FRAMES: dict[str, type[ClientFrame]] = {
     "user-join": UserJoin,
     "heartbeat": Heartbeat,
+    "usage": Usage,
     "task:subscribe": TaskSubscribe,
     "task:unsubscribe": TaskUnsubscribe,
     "task:stop": TaskStop,

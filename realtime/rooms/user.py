@@ -45,6 +45,10 @@ class UserRoom:
         self._reader: asyncio.Task[None] | None = None
 
     @property
+    def size(self) -> int:
+        return len(self._members)
+
+    @property
     def is_empty(self) -> bool:
         return not self._members and not self._lock.locked()
 
