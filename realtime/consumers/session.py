@@ -53,7 +53,7 @@ class Session:
         }
 
     async def register(self) -> None:
-        """Enter the session pool; raises StoreUnavailable when that cannot be written."""
+        """Enter the session pool."""
         await self._membership.register()
 
     @property

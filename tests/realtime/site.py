@@ -103,6 +103,7 @@ class Site:
     prefix: str = field(default_factory=lambda: f"site-{uuid.uuid4().hex[:12]}")
     accounts: list[Account] = field(default_factory=list)
     used: int = 0
+    more: dict[str, str] = field(default_factory=dict)  # environment of its servers
 
     @property
     def environment(self) -> dict[str, str]:
@@ -116,6 +117,7 @@ class Site:
             "DJANGO_SETTINGS_MODULE": "project.settings",
             "ALLOWED_HOSTS": "127.0.0.1,localhost,board.example",
             "CSRF_TRUSTED_ORIGINS": "https://trusted.example,https://*.family.example",
+            **self.more,
         }
 
     def prepare(self) -> None:

@@ -21,7 +21,7 @@ def frame(kind: str, **data: Any) -> str:
 
 def test_parses_each_frame_into_its_type() -> None:
     for kind, model in messages.FRAMES.items():
-        incoming = messages.parse(frame(kind, task_id="a", auth={"token": "t"}))
+        incoming = messages.parse(frame(kind, task_id="a", auth={"token": "t"}, model="m"))
         assert type(incoming.frame) is model
         assert incoming.ack == 3
 
