@@ -27,6 +27,7 @@ async def test_a_worker_removes_what_has_expired(worker: Worker, redis_url: str)
             # Again and again, since the clean-up may just have run.
             raw.zadd(sessions_key, {"alive": 1e15})
             raw.zadd(users_key, {"alive": 1e15})
+            raw.zadd(keys.usage_pool(), {"m": 1e15})
             found = [raw.zrange(key, 0, -1) for key in (sessions_key, users_key)]
             return found == [["alive"], ["alive"]]
 
