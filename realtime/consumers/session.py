@@ -80,7 +80,14 @@ class Session:
             self._feeds[frame.task_id].start(frame.last_event_id)
 
     async def recheck(self, identity: auth.Identity | None) -> None:
-        """Close when the credential is no longer this user's; drop feeds that became forbidden."""
+        """Close when the credential is no longer this user's, or the user's standing has changed.
+
+        Else drop the feeds that became forbidden.
+        """
+        if identity is not None and self.identity.is_outdated_by(identity):
+            # The client may come back at once, and is then served as who it is now.
+            self._close(close_codes.RESTARTING)
+            return
         if identity is None or identity.user_id != self.identity.user_id:
             self._close(close_codes.NOT_SIGNED_IN)
             return
