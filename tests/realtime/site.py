@@ -162,19 +162,19 @@ from tasks_app.models import ApiToken
             database.execute(statement, values)
 
     @contextlib.contextmanager
-    def serving(self, kind: str) -> Iterator[Server]:
-        server = self.start(kind)
+    def serving(self, kind: str, *options: str) -> Iterator[Server]:
+        server = self.start(kind, *options)
         try:
             yield server
         finally:
             server.stop()
 
-    def start(self, kind: str) -> Server:
+    def start(self, kind: str, *options: str) -> Server:
         port = free_port()
         log = self.folder / f"{kind}-{port}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                command(kind, port),
+                [*command(kind, port), *options],
                 cwd=ROOT, env=self.environment, stdout=output, stderr=subprocess.STDOUT,
             )  # fmt: skip
         server = Server(kind, port, process, log)
