@@ -10,10 +10,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 
-from channels.db import aclose_old_connections, database_sync_to_async
+from asgiref.sync import sync_to_async
+from channels.db import aclose_old_connections
 from django.conf import settings
 from django.contrib.auth import get_user, get_user_model
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 from django.db import Error as DatabaseError
 from django.http import HttpRequest, parse_cookie
 
@@ -76,15 +77,20 @@ async def identify(credential: Credential) -> Identity | None:
 
     Raises IdentityUnknown when the database does not answer.
     """
-    try:
+    async with _database():
         if isinstance(credential, Cookie):
-            found: Identity | None = await database_sync_to_async(_session_identity)(credential.key)
+            found: Identity | None = await sync_to_async(_session_identity)(credential.key)
             return found
-        async with _database():
-            user = await api.user_for_token(credential.text)
-    except DatabaseError as error:
-        raise IdentityUnknown from error
-    return _identity(user)
+        return _identity(await api.user_for_token(credential.text))
+
+
+async def active_user(identity: Identity) -> User | None:
+    """Return the user as they are at this moment; None when they may not sign in.
+
+    Raises IdentityUnknown when the database does not answer.
+    """
+    async with _database():
+        return await _active_user(identity)
 
 
 async def viewer(identity: Identity) -> api.Viewer | None:
@@ -92,13 +98,14 @@ async def viewer(identity: Identity) -> api.Viewer | None:
 
     Raises IdentityUnknown when the database does not answer.
     """
-    try:
-        async with _database():
-            users = get_user_model().objects
-            user = await users.filter(pk=identity.user_id, is_active=True).afirst()
-            return None if user is None else await api.aviewer_for(user)
-    except DatabaseError as error:
-        raise IdentityUnknown from error
+    async with _database():
+        user = await _active_user(identity)
+        return None if user is None else await api.aviewer_for(user)
+
+
+async def _active_user(identity: Identity) -> User | None:
+    users = get_user_model().objects
+    return await users.filter(pk=identity.user_id, is_active=True).afirst()
 
 
 def _session_identity(key: str) -> Identity | None:
@@ -115,9 +122,12 @@ def _identity(user: AbstractBaseUser | AnonymousUser | None) -> Identity | None:
 
 @asynccontextmanager
 async def _database() -> AsyncIterator[None]:
+    """Look something up; raises IdentityUnknown when the database does not answer."""
     # Sockets are no requests: nobody else drops connections that the database has closed.
     await aclose_old_connections()
     try:
         yield
+    except DatabaseError as error:
+        raise IdentityUnknown from error
     finally:
         await aclose_old_connections()

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
 from django.utils.module_loading import import_string
 
+from realtime.domain import limits
+
 DEFAULT_ROOM_ACCESS = "realtime.access.public_rooms"
+
+
+def session_timeout_seconds() -> float:
+    return float(getattr(settings, "SESSION_TIMEOUT_SECONDS", 120.0))
+
+
+def usage_timeout_seconds() -> float:
+    return float(getattr(settings, "USAGE_TIMEOUT_SECONDS", 3.0))
+
+
+def limit(name: str) -> int:
+    """Return one of `limits.CONFIGURABLE`, as SIGNALBOX_LIMITS has it or by default."""
+    configured: dict[str, int] = getattr(settings, "SIGNALBOX_LIMITS", {})
+    return configured.get(name, limits.CONFIGURABLE[name])
 
 
 def room_access_path() -> Any:
     return getattr(settings, "SIGNALBOX_ROOM_ACCESS", DEFAULT_ROOM_ACCESS)
 
 
-def room_access() -> Callable[[Any, str], Any]:
+def room_access() -> Any:
     """Return the function of user and room that says who may enter; raises ImportError."""
-    found: Callable[[Any, str], Any] = import_string(room_access_path())
-    return found
+    return import_string(room_access_path())

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from realtime import access, auth
-from realtime.domain import close_codes, limits, messages
+from realtime import access, auth, conf
+from realtime.domain import close_codes, messages
 from realtime.domain.messages import FrameError, RoomJoin, RoomLeave, RoomSend
 from realtime.outbox import Outbox
 from realtime.rooms.named import NamedRoom
 from realtime.rooms.registry import Rooms
 from realtime.scope import Message
-from realtime.store import channels
 
 Answer = dict[str, Any]
 
@@ -40,10 +39,10 @@ class RoomGuest:
         """Enter a room; it is heard from `welcome` on. Raises FrameError and StoreUnavailable."""
         await self._check(frame.room)
         if frame.room not in self._joined:
-            if len(self._joined) >= limits.MAX_ROOMS:
+            most = conf.limit("rooms")
+            if len(self._joined) >= most:
                 raise FrameError(
-                    "rate_limited",
-                    f"A socket is in at most {limits.MAX_ROOMS} rooms at once; leave one.",
+                    "rate_limited", f"A socket is in at most {most} rooms at once; leave one."
                 )
             room = self._joined[frame.room] = self._rooms.find(NamedRoom, frame.room)
             try:
@@ -64,7 +63,8 @@ class RoomGuest:
 
     async def send(self, frame: RoomSend) -> Answer:
         """Hand an event to all in the room; raises FrameError and StoreUnavailable."""
-        if frame.room not in self._joined:
+        room = self._joined.get(frame.room)
+        if room is None:
             raise FrameError("forbidden", "Join the room before you send to it.")
         await self._check(frame.room)
         data = {
@@ -77,7 +77,7 @@ class RoomGuest:
             text = messages.encode("room:event", data)
         except ValueError as error:
             raise FrameError("invalid", f"data: cannot be sent on: {error}.") from None
-        await channels.publish_to_room(frame.room, text)
+        await room.send(text)
         return {"room": frame.room}
 
     async def recheck(self) -> None:

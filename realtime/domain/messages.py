@@ -9,7 +9,16 @@ import json
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from realtime.domain.limits import MAX_MODEL_CHARACTERS
 
 TaskId = Annotated[str, Field(pattern=r"\A[A-Za-z0-9_-]{1,64}\z")]
 RoomName = Annotated[str, Field(pattern=r"\A[A-Za-z0-9_.:-]{1,80}\z")]
@@ -39,7 +48,7 @@ class FrameError(Exception):
 class ClientFrame(BaseModel):
     """The data of one client frame; unknown fields are ignored, wrong types are not converted.
 
-    A frame's own docstring is its line in the documentation; `answer` is what its `ack` carries.
+    A frame's own docstring is what the documentation says of it; `answer` is what its `ack` carries.
     """
 
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
@@ -52,7 +61,7 @@ class Auth(ClientFrame):
 
 
 class UserJoin(ClientFrame):
-    """signs in, where the handshake did not, and tells who you are"""
+    """Signs in, where the handshake did not, and tells who you are."""
 
     answer: ClassVar[str] = '`{"id", "name", "session_id"}`'
 
@@ -60,11 +69,11 @@ class UserJoin(ClientFrame):
 
 
 class Heartbeat(ClientFrame):
-    """asks for a sign of life"""
+    """Keeps the session alive in the session pool, and asks for a sign of life."""
 
 
 class TaskSubscribe(ClientFrame):
-    """sends a task's events from there on, up to its `end`"""
+    """Sends a task's events from there on, up to its `end`."""
 
     answer: ClassVar[str] = '`{"task_id"}`, before the first event'
 
@@ -73,7 +82,7 @@ class TaskSubscribe(ClientFrame):
 
 
 class TaskUnsubscribe(ClientFrame):
-    """ends that again; no event of the task follows"""
+    """Ends that again; no event of the task follows."""
 
     answer: ClassVar[str] = '`{"task_id"}`'
 
@@ -81,7 +90,7 @@ class TaskUnsubscribe(ClientFrame):
 
 
 class TaskStop(ClientFrame):
-    """stops a task, or those of an item: give one of the two"""
+    """Stops a task, or those of an item: give one of the two."""
 
     answer: ClassVar[str] = (
         'the task resource without `result` · `{"task_ids"}`, those that were asked to stop'
@@ -98,7 +107,7 @@ class TaskStop(ClientFrame):
 
 
 class RoomJoin(ClientFrame):
-    """enters a room, if you may; its presence and events follow"""
+    """Enters a room, if you may; its presence and events follow."""
 
     answer: ClassVar[str] = '`{"room"}`'
 
@@ -106,7 +115,7 @@ class RoomJoin(ClientFrame):
 
 
 class RoomLeave(ClientFrame):
-    """leaves it; no event of the room follows"""
+    """Leaves it; no event of the room follows."""
 
     answer: ClassVar[str] = '`{"room"}`'
 
@@ -114,7 +123,7 @@ class RoomLeave(ClientFrame):
 
 
 class RoomSend(ClientFrame):
-    """sends an event to all sockets in a room that you have joined, your own included"""
+    """Sends an event to all sockets in a room that you have joined, your own included."""
 
     answer: ClassVar[str] = '`{"room"}`'
 
@@ -124,7 +133,7 @@ class RoomSend(ClientFrame):
 
 
 class CallReply(ClientFrame):
-    """answers a `call`; only the session that was asked, once, and in time"""
+    """Answers a `call`; only the session that was asked, once, and in time."""
 
     answer: ClassVar[str] = '`{"call_id"}`'
 
@@ -132,9 +141,26 @@ class CallReply(ClientFrame):
     data: Annotated[Any, Field(description="any JSON")] = None
 
 
+def _writable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("not text that UTF-8 can write") from None
+    return text
+
+
+class Usage(ClientFrame):
+    """Says that this session uses a model now."""
+
+    model: Annotated[
+        str, Field(min_length=1, max_length=MAX_MODEL_CHARACTERS), AfterValidator(_writable)
+    ]
+
+
 FRAMES: dict[str, type[ClientFrame]] = {
     "user-join": UserJoin,
     "heartbeat": Heartbeat,
+    "usage": Usage,
     "task:subscribe": TaskSubscribe,
     "task:unsubscribe": TaskUnsubscribe,
     "task:stop": TaskStop,

@@ -26,7 +26,8 @@ class ServerFrame(BaseModel):
 
 class Error(ServerFrame):
     """a frame was refused; with `task_id` or `room` and without an `ack`, a subscription or a \
-membership has ended"""
+membership has ended
+    """
 
     code: Code
     detail: Annotated[str, Field(min_length=1, max_length=MAX_DETAIL)]
@@ -36,9 +37,12 @@ membership has ended"""
 
 class TaskUpdate(ServerFrame):
     """a task of yours has changed, on each of your sockets. Changes in quick succession may \
-arrive as one"""
+arrive as one
+    """
 
-    model_config = ConfigDict(extra="allow", json_schema_extra={"summary": "the task resource without `result`"})
+    model_config = ConfigDict(
+        extra="allow", json_schema_extra={"summary": "the task resource without `result`"}
+    )
 
     id: TaskId
     status: str

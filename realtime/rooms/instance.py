@@ -1,39 +1,25 @@
 """All sockets of this process, each of which can be asked something by its session's id.
 
-A session's id begins with the name of its process, so a question needs one subscription per
-process and none per socket, and a process that has gone is noticed when nobody hears the question.
+A session's id begins with the name of its process, so questions need one subscription per process
+and none per socket, and that a process has gone is noticed because nobody hears the question.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from realtime.domain.calls import Question
 from realtime.rooms.room import Room
 from realtime.store import calls, channels
-from realtime.store.calls import Question
 from tasks_app import api
 from tasks_app.errors import StoreUnavailable
 
 log = logging.getLogger(__name__)
 
-NAME_LENGTH = 8
 GONE, BUSY = "gone", "busy"
-
-
-def new_instance() -> str:
-    return secrets.token_urlsafe(6)
-
-
-def new_session_id(instance: str) -> str:
-    return instance + secrets.token_urlsafe(16)
-
-
-def instance_of(session_id: str) -> str:
-    return session_id[:NAME_LENGTH]
 
 
 class Callee(Protocol):
@@ -63,8 +49,10 @@ class InstanceRoom(Room[Callee]):
     def _heard(self, message: str | None) -> None:
         if message is None:
             return  # what was missed, its askers learn by their time-out
-        question = calls.read_question(message)
-        callee = next((member for member in self._members if member.id == question.session_id), None)
+        question = Question.decode(message)
+        callee = next(
+            (member for member in self._members if member.id == question.session_id), None
+        )
         if callee is None:
             self._decline(question, GONE)
         elif not callee.ask(question):

@@ -53,6 +53,10 @@ class NamedRoom(Room[Guest]):
             self._fresh.add(guest)
             self._stirred.set()
 
+    async def send(self, frame: str) -> None:
+        """Hand a frame to everybody in the room, here and elsewhere; raises StoreUnavailable."""
+        await channels.publish_to_room(self.name, frame)
+
     async def join(self, member: Guest) -> None:
         if member not in self._members:
             self._count(member, +1)
@@ -106,7 +110,8 @@ class NamedRoom(Room[Guest]):
         found = {
             user_id: self._names[user_id]
             for user_id in self._to_settle
-            if (self._sockets[user_id] > 0) is is_here and (user_id in self._announced) is not is_here
+            if (self._sockets[user_id] > 0) is is_here
+            and (user_id in self._announced) is not is_here
         }
         self._to_settle.difference_update(
             [user_id for user_id in self._to_settle if (self._sockets[user_id] > 0) is is_here]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable
 from typing import Any, TypeVar
 
 from realtime.rooms.room import Room
 
-MemberT = TypeVar("MemberT", bound=Hashable)
+MemberT = TypeVar("MemberT")
 RoomT = TypeVar("RoomT", bound=Room[Any])
 
 
@@ -16,7 +15,7 @@ class Rooms:
     """Finds or makes the room of a kind and name, and forgets it with its last member."""
 
     def __init__(self, instance: str) -> None:
-        self._instance = instance
+        self.instance = instance
         self._rooms: dict[tuple[type[Room[Any]], str], Room[Any]] = {}
         self._leaving: set[asyncio.Task[None]] = set()
 
@@ -24,7 +23,7 @@ class Rooms:
         """Return the room; it is forgotten again unless somebody joins and leaves it."""
         room = self._rooms.get((kind, name))
         if not isinstance(room, kind):
-            room = self._rooms[kind, name] = kind(name, self._instance)
+            room = self._rooms[kind, name] = kind(name, self.instance)
         return room
 
     async def leave(self, room: Room[MemberT], member: MemberT) -> None:

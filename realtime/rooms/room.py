@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
 from contextlib import AbstractAsyncContextManager
 from typing import Generic, Protocol, TypeVar
 
@@ -19,7 +18,7 @@ class Listener(Protocol):
         """Send a frame without waiting."""
 
 
-MemberT = TypeVar("MemberT", bound=Hashable)
+MemberT = TypeVar("MemberT")
 
 
 class Room(ABC, Generic[MemberT]):
@@ -34,6 +33,10 @@ class Room(ABC, Generic[MemberT]):
         self._members: dict[MemberT, None] = {}  # ordered: who came first hears first
         self._lock = asyncio.Lock()  # coming and going, one at a time
         self._subscription: contextlib.AsyncExitStack | None = None
+
+    @property
+    def size(self) -> int:
+        return len(self._members)
 
     @property
     def is_empty(self) -> bool:

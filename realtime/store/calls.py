@@ -9,29 +9,21 @@ subscription had a gap finds it there.
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from typing import Any, NamedTuple
+from typing import Any
 
-from realtime.store import room_keys
-from realtime.store.lua_scripts import script
-from tasks_app.store import client
-from tasks_app.store.scripts import Call
+from realtime.domain.calls import Question
+from realtime.store import client, keys
+from realtime.store.scripts import Call, script
 from tasks_app.store.subscriptions import Inbox, subscriptions
+
+__all__ = ["ANSWERED", "DECLINED", "Inbox", "answer", "ask", "close", "decline", "hearing", "state"]
 
 OPEN, ANSWERED, DECLINED = "?", "!", "-"
 
 
-class Question(NamedTuple):
-    """What a process is told: whom to ask, the call's id, its seconds, and the frame to send."""
-
-    session_id: str
-    call_id: str
-    seconds: float
-    frame: str
-
-
 def hearing(call_id: str) -> AbstractAsyncContextManager[Inbox]:
     """Collect the hints that the call was answered, while the block runs."""
-    return subscriptions().inbox(room_keys.call(call_id))
+    return subscriptions().inbox(keys.call(call_id))
 
 
 async def ask(instance: str, question: Question) -> bool:
@@ -39,22 +31,15 @@ async def ask(instance: str, question: Question) -> bool:
 
     Raises StoreUnavailable.
     """
-    key = room_keys.call(question.call_id)
-    message = f"{question.session_id} {question.call_id} {question.seconds!r}\n{question.frame}"
+    key = keys.call(question.call_id)
     milliseconds = max(1, int(question.seconds * 1000))
     _, receivers = await client.arun_all(
         [
             Call(bool, ("SET", key, OPEN + question.session_id, "PX", milliseconds)),
-            Call(int, ("PUBLISH", room_keys.instance(instance), message)),
+            Call(int, ("PUBLISH", keys.instance(instance), question.encode())),
         ]
     )
     return int(receivers) > 0
-
-
-def read_question(message: str) -> Question:
-    head, _, frame = message.partition("\n")
-    session_id, call_id, seconds = head.split(" ")
-    return Question(session_id, call_id, float(seconds), frame)
 
 
 async def answer(call_id: str, session_id: str, text: str) -> bool:
@@ -72,16 +57,16 @@ async def decline(call_id: str, session_id: str, reason: str) -> bool:
 
 async def state(call_id: str) -> str | None:
     """Return the call's state; None when its time is over. Raises StoreUnavailable."""
-    return await client.arun(Call(_text, ("GET", room_keys.call(call_id))))
+    return await client.arun(Call(_text, ("GET", keys.call(call_id))))
 
 
 async def close(call_id: str) -> None:
     """Forget a call; raises StoreUnavailable, and then it expires by itself."""
-    await client.arun(Call(int, ("DEL", room_keys.call(call_id))))
+    await client.arun(Call(int, ("DEL", keys.call(call_id))))
 
 
 async def _settle(call_id: str, session_id: str, new: str) -> bool:
-    args = (room_keys.call(call_id), session_id, new)
+    args = (keys.call(call_id), session_id, new)
     return await client.arun(Call(bool, args, script("call_settle")))
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
-from realtime.store import room_keys
-from tasks_app.store import client
-from tasks_app.store.scripts import Call
+from realtime.store import client, keys
+from realtime.store.scripts import Call
 from tasks_app.store.subscriptions import subscriptions
 
 Listener = Callable[[str | None], None]
@@ -15,14 +14,14 @@ Listener = Callable[[str | None], None]
 
 def listen_room(room: str, listener: Listener) -> AbstractAsyncContextManager[None]:
     """Call `listener` with each frame for the room, "" for a changed presence, None for a gap."""
-    return subscriptions().listening(room_keys.room(room), listener)
+    return subscriptions().listening(keys.room(room), listener)
 
 
 def listen_instance(instance: str, listener: Listener) -> AbstractAsyncContextManager[None]:
     """Call `listener` with each question for a session of that process; see calls.py."""
-    return subscriptions().listening(room_keys.instance(instance), listener)
+    return subscriptions().listening(keys.instance(instance), listener)
 
 
 async def publish_to_room(room: str, frame: str) -> None:
     """Hand a frame to every process with sockets in the room; raises StoreUnavailable."""
-    await client.arun(Call(int, ("PUBLISH", room_keys.room(room), frame)))
+    await client.arun(Call(int, ("PUBLISH", keys.room(room), frame)))

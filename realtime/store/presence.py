@@ -11,14 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from realtime.store import room_keys
-from realtime.store.lua_scripts import script
-from tasks_app.store import client
-from tasks_app.store.scripts import Call
+from realtime.store import client, keys
+from realtime.store.scripts import Call, script
 
 SILENCE_SECONDS = 30.0
 MAX_LISTED = 100
 CHUNK = 500
+Args = tuple[str | int, ...]
 
 SILENCE_MS = int(SILENCE_SECONDS * 1000)
 
@@ -37,7 +36,7 @@ async def touch(room: str, instance: str, users: Mapping[str, str]) -> None:
     Raises StoreUnavailable.
     """
     for part in _chunks(_members(instance, users)):
-        args = (room_keys.presence(room), room_keys.room(room), SILENCE_MS, *part)
+        args: Args = (keys.presence(room), keys.room(room), SILENCE_MS, *part)
         await client.arun(Call(int, args, script("presence_touch")))
 
 
@@ -47,13 +46,13 @@ async def drop(room: str, instance: str, users: Mapping[str, str]) -> None:
     Raises StoreUnavailable.
     """
     for part in _chunks(_members(instance, users)):
-        args = (room_keys.presence(room), room_keys.room(room), *part)
+        args = (keys.presence(room), keys.room(room), *part)
         await client.arun(Call(int, args, script("presence_drop")))
 
 
 async def read(room: str) -> Present:
     """Return who is in the room; raises StoreUnavailable."""
-    args = (room_keys.presence(room), SILENCE_MS, MAX_LISTED)
+    args = (keys.presence(room), SILENCE_MS, MAX_LISTED)
     return await client.arun(Call(_present, args, script("presence_read")))
 
 

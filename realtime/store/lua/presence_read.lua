@@ -2,8 +2,7 @@
 -- KEYS  1 presence of the room
 -- ARGV  1 silence (ms) after which a member is gone · 2 how many users are listed at most
 -- RETURN the number of users · id and name of each listed one, in a flat list
-local clock = redis.call('TIME')
-local since = clock[1] * 1000 + math.floor(clock[2] / 1000) - ARGV[1]
+local since = now - ARGV[1]
 local count, seen, listed = 0, {}, {}
 for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], since, '+inf')) do
   local user, name = string.match(member, '^([^%z]*)%z[^%z]*%z(.*)$')
