@@ -59,7 +59,7 @@ class Feed:
             self.catch_up()
 
     def catch_up(self) -> None:
-        """Read what Redis keeps after the position, and again as long as more was said meanwhile."""
+        """Read what Redis keeps after the position, again while more was said meanwhile."""
         if self._reader is not None:
             self._is_behind = True
         elif self._has_started and not self._is_over:

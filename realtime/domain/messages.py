@@ -48,7 +48,7 @@ class FrameError(Exception):
 class ClientFrame(BaseModel):
     """The data of one client frame; unknown fields are ignored, wrong types are not converted.
 
-    A frame's own docstring is what the documentation says of it; `answer` is what its `ack` carries.
+    The documentation takes a frame's docstring, and as `answer` what its `ack` carries.
     """
 
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True)

@@ -19,14 +19,15 @@ Code = Literal[
 
 
 class ServerFrame(BaseModel):
-    """The data of one server frame; its docstring is its line in the documentation."""
+    """The data of one server frame; the documentation takes its docstring."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
 class Error(ServerFrame):
-    """a frame was refused; with `task_id` or `room` and without an `ack`, a subscription or a \
-membership has ended
+    """A frame was refused.
+
+    With `task_id` or `room`, and without an `ack`: a subscription, or being in a room, has ended.
     """
 
     code: Code
@@ -35,9 +36,16 @@ membership has ended
     room: RoomName | None = None
 
 
+class Usage(ServerFrame):
+    """The models in use have changed."""
+
+    model_ids: list[str]
+
+
 class TaskUpdate(ServerFrame):
-    """a task of yours has changed, on each of your sockets. Changes in quick succession may \
-arrive as one
+    """A task of yours has changed, on each of your sockets.
+
+    Changes in quick succession may arrive as one.
     """
 
     model_config = ConfigDict(
@@ -49,7 +57,7 @@ arrive as one
 
 
 class TaskEvent(ServerFrame):
-    """an event of a task that you follow, as in `GET /api/v1/tasks/{id}/events`"""
+    """An event of a task that you follow, as in `GET /api/v1/tasks/{id}/events`."""
 
     task_id: TaskId
     id: Annotated[str, Field(description="orders the events")]
@@ -65,7 +73,7 @@ class User(ServerFrame):
 
 
 class RoomEvent(ServerFrame):
-    """somebody sent this to a room that you are in"""
+    """Somebody sent this to a room that you are in."""
 
     room: RoomName
     sender: Annotated[User, Field(alias="from", description='`{"id", "name"}`')]
@@ -74,7 +82,7 @@ class RoomEvent(ServerFrame):
 
 
 class RoomPresence(ServerFrame):
-    """who is in a room that you are in: when you join and after changes, at most twice a second"""
+    """Who is in a room that you are in, when you join and after changes, at most twice a second."""
 
     room: RoomName
     count: Annotated[int, Field(ge=1, description="different users")]
@@ -84,7 +92,7 @@ class RoomPresence(ServerFrame):
 
 
 class Call(ServerFrame):
-    """the server asks this session something: answer by `call:reply` within `timeout` seconds"""
+    """The server asks this session something: answer by `call:reply` within `timeout` seconds."""
 
     call_id: CallId
     kind: str
@@ -93,7 +101,7 @@ class Call(ServerFrame):
 
 
 class Notification(ServerFrame):
-    """somebody's code has something to tell you, on each of your sockets"""
+    """The site has something to tell you, on each of your sockets."""
 
     kind: str
     data: Annotated[Any, Field(description="any JSON")]
@@ -101,6 +109,7 @@ class Notification(ServerFrame):
 
 FRAMES: dict[str, type[ServerFrame]] = {
     "error": Error,
+    "usage": Usage,
     "task:update": TaskUpdate,
     "task:event": TaskEvent,
     "room:event": RoomEvent,

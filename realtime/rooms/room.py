@@ -24,7 +24,7 @@ MemberT = TypeVar("MemberT")
 class Room(ABC, Generic[MemberT]):
     """Subscribed from its first local member to its last; made and forgotten by `Rooms`.
 
-    `instance` is what this process, or rather its event loop, is called among all that serve sockets.
+    `instance` is what this process is called among all that serve sockets.
     """
 
     def __init__(self, name: str, instance: str) -> None:

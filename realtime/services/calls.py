@@ -40,8 +40,8 @@ async def call_user(
     `timeout`, or once this is cancelled.
 
     Raises SessionNotFound, as soon as it is known that nobody is there to answer (any more);
-    CallTimeout, a TimeoutError; SessionBusy; StoreUnavailable when Redis does not answer; ValueError
-    or TypeError for arguments that cannot be sent.
+    CallTimeout, a TimeoutError; SessionBusy; StoreUnavailable when Redis does not answer;
+    ValueError or TypeError for arguments that cannot be sent.
     """
     seconds = _checked(kind, timeout)
     call_id = secrets.token_urlsafe(16)

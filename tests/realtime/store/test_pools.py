@@ -23,24 +23,24 @@ async def raw(redis_url: str) -> Any:
         yield connection
 
 
-async def ping(*cards: str, timeout: float = LONG) -> None:
-    await client.arun_all(list(sessions.ping(cards, timeout=timeout)))
+async def ping(*cards: str, lasts: float = LONG) -> None:
+    await client.arun_all(list(sessions.ping(cards, timeout=lasts)))
 
 
-async def use(model: str, *ids: str, timeout: float = LONG) -> None:
-    await client.arun_all(list(usage.ping({model: ids}, timeout=timeout)))
+async def use(model: str, *ids: str, lasts: float = LONG) -> None:
+    await client.arun_all(list(usage.ping({model: ids}, timeout=lasts)))
 
 
 async def leave(*pairs: tuple[str, str]) -> None:
     await client.arun_all(list(usage.leave(pairs)))
 
 
-async def in_use(timeout: float = LONG) -> list[str]:
-    return (await client.arun(usage.models(timeout=timeout)))[1]
+async def in_use() -> list[str]:
+    return (await client.arun(usage.models(timeout=LONG)))[1]
 
 
-async def users_of(timeout: float = LONG) -> dict[str, int]:
-    _, rows = await client.arun(usage.page(timeout=timeout, limit=100))
+async def users_of() -> dict[str, int]:
+    _, rows = await client.arun(usage.page(timeout=LONG, limit=100))
     return {model: count for model, count, _ in rows}
 
 
@@ -90,8 +90,8 @@ async def test_who_was_not_heard_of_is_not_counted_and_goes_in_bounded_steps(raw
 
 
 async def test_a_pool_without_pings_goes_by_itself(raw: Any) -> None:
-    await ping("a", timeout=SHORT)
-    await use("m", "a", timeout=SHORT)
+    await ping("a", lasts=SHORT)
+    await use("m", "a", lasts=SHORT)
 
     async def is_gone() -> bool:
         return not raw.keys(f"{keys.session_pool()}*") + raw.keys(f"{keys.usage_pool()}*")
