@@ -134,12 +134,13 @@ class NamedRoom(Room[Guest]):
             stirred = await self._stirs_within(due - loop.time())
             try:
                 if loop.time() >= due or self._missed:
-                    await presence.touch(self.name, self.instance, self._announced)
+                    async with self._lock:  # or it could bring back who leaves meanwhile
+                        await presence.touch(self.name, self.instance, self._announced)
                     due, self._missed = loop.time() + PRESENCE_REFRESH_SECONDS, False
                 if stirred:
                     self._show(await presence.read(self.name))
             except StoreUnavailable:
-                stirred = True
+                stirred = self._missed = True
                 self._stirred.set()
             except Exception:  # stay alive: without this task the room's presence expires
                 log.exception("presence_failed room=%s", self.name)

@@ -103,6 +103,7 @@ class Site:
     prefix: str = field(default_factory=lambda: f"site-{uuid.uuid4().hex[:12]}")
     accounts: list[Account] = field(default_factory=list)
     used: int = 0
+    settings: str = "project.settings"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -113,7 +114,7 @@ class Site:
             "DATABASE_URL": f"sqlite:///{self.folder / 'site.sqlite3'}",
             "REDIS_URL": self.redis_url,
             "REDIS_KEY_PREFIX": self.prefix,
-            "DJANGO_SETTINGS_MODULE": "project.settings",
+            "DJANGO_SETTINGS_MODULE": self.settings,
             "ALLOWED_HOSTS": "127.0.0.1,localhost,board.example",
             "CSRF_TRUSTED_ORIGINS": "https://trusted.example,https://*.family.example",
         }
