@@ -28,7 +28,7 @@ from realtime.outbox import Outbox
 from realtime.rooms.registry import Rooms
 from realtime.rooms.task import TaskRoom
 from realtime.scope import Message
-from realtime.services.calls import Asked
+from realtime.services.asked import Asked
 from realtime.services.membership import Membership, TooManyModels
 from tasks_app import api
 from tasks_app.errors import TaskNotFound

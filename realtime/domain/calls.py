@@ -6,6 +6,7 @@ import secrets
 from typing import NamedTuple, Self
 
 INSTANCE_LENGTH = 8
+GONE, BUSY = "gone", "busy"  # why a question will not be answered
 
 
 class Question(NamedTuple):

@@ -11,15 +11,13 @@ import logging
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from realtime.domain.calls import Question
+from realtime.domain.calls import BUSY, GONE, Question
 from realtime.rooms.room import Room
 from realtime.store import calls, channels
 from tasks_app import api
 from tasks_app.errors import StoreUnavailable
 
 log = logging.getLogger(__name__)
-
-GONE, BUSY = "gone", "busy"
 
 
 class Callee(Protocol):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import math
 import re
 import secrets
@@ -12,15 +11,10 @@ from contextlib import suppress
 from typing import Any
 
 from realtime.domain import limits, messages
-from realtime.domain.calls import Question, instance_of
-from realtime.domain.messages import CallReply, FrameError
+from realtime.domain.calls import GONE, Question, instance_of
 from realtime.errors import CallTimeout, SessionBusy, SessionNotFound
-from realtime.outbox import Outbox
-from realtime.rooms.instance import GONE
 from realtime.store import calls
 from tasks_app.errors import StoreUnavailable
-
-log = logging.getLogger(__name__)
 
 SESSION_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 MAX_KIND = 100
@@ -97,46 +91,3 @@ def frame(kind: str, data: dict[str, Any]) -> str:
     if limits.exceeds(text, limits.MAX_FRAME_BYTES):
         raise ValueError(f"a frame has at most {limits.MAX_FRAME_BYTES} bytes")
     return text
-
-
-class Asked:
-    """One session's unanswered questions; the truth about each call is in Redis."""
-
-    def __init__(self, session_id: str, outbox: Outbox) -> None:
-        self._session_id = session_id
-        self._outbox = outbox
-        self._open: dict[str, float] = {}  # call id to when its time is over, by this loop's clock
-
-    def ask(self, question: Question) -> bool:
-        """Show a question to the client; False when too many wait for an answer already."""
-        now = asyncio.get_running_loop().time()
-        self._open = {call_id: over for call_id, over in self._open.items() if over > now}
-        if question.call_id in self._open:  # published again, after a broken connection
-            return True
-        if len(self._open) >= limits.MAX_CALLS:
-            return False
-        self._open[question.call_id] = now + question.seconds
-        self._outbox.push(messages.outgoing(question.frame))
-        return True
-
-    async def reply(self, given: CallReply) -> dict[str, Any]:
-        """Take an answer to the asker; raises FrameError and StoreUnavailable."""
-        over = self._open.get(given.call_id)
-        try:
-            text = messages.to_json(given.data)
-        except ValueError as error:
-            raise FrameError("invalid", f"data: cannot be sent on: {error}.") from None
-        if over is None or not await calls.answer(given.call_id, self._session_id, text):
-            self._open.pop(given.call_id, None)
-            raise FrameError("not_found", "This session has no such call to answer, or no more.")
-        self._open.pop(given.call_id, None)
-        return {"call_id": given.call_id}
-
-    async def aclose(self) -> None:
-        """Let those who wait for an answer know at once that none will come."""
-        for call_id in tuple(self._open):
-            try:
-                await calls.decline(call_id, self._session_id, GONE)
-            except StoreUnavailable:
-                log.warning("calls_not_declined")
-                return

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from realtime.services.calls import check_kind, frame
-from tasks_app import api
 
 
 async def notify_user(user_id: str | int, kind: str, data: Any = None) -> None:
@@ -14,5 +13,7 @@ async def notify_user(user_id: str | int, kind: str, data: Any = None) -> None:
     Nothing is kept for who is not connected at this moment. Raises StoreUnavailable when Redis does
     not answer; ValueError or TypeError for what cannot be sent.
     """
+    from tasks_app import api  # noqa: PLC0415 importing this needs no ready app registry
+
     check_kind(kind)
     await api.tell_user(str(user_id), frame("notification", {"kind": kind, "data": data}))
