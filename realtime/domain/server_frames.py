@@ -6,7 +6,7 @@ they receive against its schema.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,6 +16,9 @@ Code = Literal[
     "bad_frame", "unknown_type", "invalid", "not_signed_in", "forbidden", "not_found", "conflict",
     "rate_limited", "unavailable",
 ]  # fmt: skip
+
+
+CODES: tuple[str, ...] = get_args(Code)
 
 
 class ServerFrame(BaseModel):
