@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction
@@ -32,9 +33,18 @@ async def may_enter(identity: auth.Identity, room: str) -> bool:
     One that raises, or does not answer in time, denies, and the log says so. Raises NobodyThere,
     and IdentityUnknown when the database does not answer.
     """
+    return bool(await entitled(identity, [room]))
+
+
+async def entitled(identity: auth.Identity, rooms: Iterable[str]) -> set[str]:
+    """Return those of the rooms that the user may be in; as `may_enter`."""
     user = await auth.active_user(identity)
     if user is None:
         raise NobodyThere
+    return {room for room in rooms if await _is_let_in(user, room)}
+
+
+async def _is_let_in(user: AbstractBaseUser, room: str) -> bool:
     try:
         async with asyncio.timeout(ROOM_ACCESS_SECONDS):
             return await _ask(user, room)

@@ -36,6 +36,9 @@ class LivePage(AnyModelAdmin):
     class Media:
         css = {"all": ["tasks_app/admin.css"]}
 
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return api.viewer_for(request.user).can_view_all
 

@@ -28,6 +28,8 @@ from tasks_app.errors import StoreUnavailable
 
 log = logging.getLogger(__name__)
 
+RECHECK_BATCH = 50  # credentials looked up at a time, so that other use of the database gets in
+
 
 class TooManySockets(Exception):
     """You have too many sockets open here: close one, then connect again."""
@@ -155,9 +157,11 @@ class Hub:
         for member in self._members:
             if concerned is None or member.identity.user_id in concerned:
                 by_credential.setdefault(member.credential, []).append(member)
-        for credential, members in by_credential.items():
+        credentials = list(by_credential)
+        for at in range(0, len(credentials), RECHECK_BATCH):
+            some = credentials[at : at + RECHECK_BATCH]
             try:
-                await _recheck(credential, members)
+                await _recheck({one: by_credential[one] for one in some})
             except Exception:  # stay alive: without this task nobody is ever signed out
                 log.exception("recheck_failed")
 
@@ -189,14 +193,15 @@ class Hints:
         return None if is_everybody else users
 
 
-async def _recheck(credential: auth.Credential, members: list[Member]) -> None:
+async def _recheck(by_credential: dict[auth.Credential, list[Member]]) -> None:
     try:
-        identity = await auth.identify(credential)
+        identities = await auth.identify_all(by_credential)
     except auth.IdentityUnknown:
         log.warning("recheck_skipped reason=database")
         return
-    for member in members:
-        await member.recheck(identity)
+    for credential, members in by_credential.items():
+        for member in members:
+            await member.recheck(identities.get(credential))
 
 
 _by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()

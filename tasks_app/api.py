@@ -60,7 +60,7 @@ from tasks_app.services.retry import (
 )
 from tasks_app.services.stats import read_stats, read_stats_sync
 from tasks_app.services.stop import stop_item, stop_task, stop_task_sync, stop_tasks_sync
-from tasks_app.services.tokens import user_for_token
+from tasks_app.services.tokens import user_for_token, users_for_tokens_sync
 from tasks_app.store import client, keys
 from tasks_app.store import subscriptions as _subscriptions
 from tasks_app.store.scripts import Call, PurgeCode, StopCode
@@ -77,8 +77,8 @@ __all__ = [
     "read_stats_sync", "retry_failed_sync", "retry_task", "retry_task_sync", "retry_tasks_sync",
     "search_tasks_sync", "send_task", "shutdown", "startup", "stop_item", "stop_task",
     "stop_task_sync", "stop_tasks_sync", "subscriptions", "summaries", "summaries_sync",
-    "task_ids_sync", "tell_user", "unfinished_ids", "user_for_token", "viewer_for", "wait_task",
-    "with_results", "workers_alive",
+    "task_ids_sync", "tell_user", "unfinished_ids", "user_for_token", "users_for_tokens_sync",
+    "viewer_for", "wait_task", "with_results", "workers_alive",
 ]  # fmt: skip
 
 

@@ -145,8 +145,8 @@ class EventsSocket:
 
     async def _enter(self, identity: auth.Identity, credential: auth.Credential) -> Session:
         self._session = Session(identity, credential, self._outbox, self._hub.rooms, self.close)
-        await self._session.register()
         await self._hub.join(self._session)
+        await self._session.register()
         self._discharge()
         if not self._is_closing:
             self._deadline.reschedule(None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from realtime import access, auth, conf
@@ -11,6 +12,7 @@ from realtime.outbox import Outbox
 from realtime.rooms.named import NamedRoom
 from realtime.rooms.registry import Rooms
 from realtime.scope import Message
+from tasks_app import api
 
 Answer = dict[str, Any]
 
@@ -23,6 +25,7 @@ class RoomGuest:
         self._outbox = outbox
         self._rooms = rooms
         self._joined: dict[str, NamedRoom] = {}
+        self._rechecker: asyncio.Task[None] | None = None
 
     @property
     def user_id(self) -> str:
@@ -80,10 +83,24 @@ class RoomGuest:
         await room.send(text)
         return {"room": frame.room}
 
-    async def recheck(self) -> None:
-        """Leave the rooms that the user may not be in any more, and say so."""
-        for name in tuple(self._joined):
-            if not await access.may_enter(self._identity, name):
+    def recheck(self) -> None:
+        """Leave, a little later, the rooms that the user may not be in any more, and say so.
+
+        In an asyncio task of its own: the project's function may take its time, and who looks at
+        everybody's rights must not wait for it.
+        """
+        if self._joined and self._rechecker is None:
+            self._rechecker = asyncio.create_task(self._recheck(), name="signalbox-room-recheck")
+
+    async def aclose(self) -> None:
+        if self._rechecker is not None:
+            await api.end_owned(self._rechecker)
+        await asyncio.gather(*(self._leave(name) for name in tuple(self._joined)))
+
+    async def _recheck(self) -> None:
+        try:
+            rooms = set(self._joined)
+            for name in rooms - await access.entitled(self._identity, rooms):
                 await self._leave(name)
                 data = {
                     "code": "forbidden",
@@ -91,10 +108,10 @@ class RoomGuest:
                     "room": name,
                 }
                 self._outbox.push(messages.outgoing(messages.encode("error", data)))
-
-    async def aclose(self) -> None:
-        for name in tuple(self._joined):
-            await self._leave(name)
+        except (access.NobodyThere, auth.IdentityUnknown):
+            return  # the socket is about to be closed, or nobody can say: the next look will
+        finally:
+            self._rechecker = None
 
     async def _check(self, room: str) -> None:
         try:

@@ -69,7 +69,7 @@ class Session:
         }
 
     async def register(self) -> None:
-        """Enter the session pool; raises StoreUnavailable when that cannot be written."""
+        """Enter the session pool."""
         await self._membership.register()
 
     @property
@@ -102,11 +102,18 @@ class Session:
             self._guest.welcome(frame.room)
 
     async def recheck(self, identity: auth.Identity | None) -> None:
-        """Close when the credential is no longer this user's; drop feeds that became forbidden."""
+        """Close when the credential is no longer this user's, or the user's standing has changed.
+
+        Else drop the feeds that became forbidden.
+        """
+        if identity is not None and self.identity.is_outdated_by(identity):
+            # The client may come back at once, and is then served as who it is now.
+            self._close(close_codes.RESTARTING)
+            return
         if identity is None or identity.user_id != self.identity.user_id:
             self._close(close_codes.NOT_SIGNED_IN)
             return
-        await self._guest.recheck()
+        self._guest.recheck()
         foreign = [feed for feed in self._feeds.values() if feed.owner_id != identity.user_id]
         viewer = await auth.viewer(identity) if foreign else None
         if viewer is not None and not viewer.can_view_all:
@@ -115,11 +122,13 @@ class Session:
                 feed.report("not_found", "You may no longer see this task.")
 
     async def aclose(self) -> None:
-        await self._membership.leave()
-        await self._guest.aclose()
-        await self._calls.aclose()
-        for task_id in tuple(self._feeds):
-            await self._drop(task_id)
+        # Together: each of them may wait for Redis, and the server does not wait for us for long.
+        await asyncio.gather(
+            self._membership.leave(),
+            self._guest.aclose(),
+            self._calls.aclose(),
+            *(self._drop(task_id) for task_id in tuple(self._feeds)),
+        )
 
     def acknowledge(self, ack: int | None, data: Answer) -> None:
         if ack is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -38,13 +39,12 @@ def _client_table() -> str:
 
 def _server_table() -> str:
     rows = [
-        (f"`{kind}`", _fields(model), _says(model))
-        for kind, model in server_frames.FRAMES.items()
+        (f"`{kind}`", _fields(model), _says(model)) for kind, model in server_frames.FRAMES.items()
     ]
     return _table(("type", "data", "what it says"), rows)
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, ("---",) * len(head), *rows]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 

@@ -27,9 +27,10 @@ class Membership:
         self._models: dict[str, float] = {}  # by the last ping, by this loop's clock
 
     async def register(self) -> None:
-        """Enter the pool; raises StoreUnavailable when that cannot be written."""
+        """Enter the pool; where Redis does not answer, the next sign of life does it."""
         self._is_registered = True
-        await asyncio.shield(self._pings.alive(self._card))
+        with suppress(StoreUnavailable):
+            await asyncio.shield(self._pings.alive(self._card))
 
     def keep_alive(self) -> None:
         """Say that the session is alive; written a little later. A lost one is made up by the next.

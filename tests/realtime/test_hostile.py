@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import resource
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 
 from realtime.domain.limits import MAX_FRAME_BYTES
 from tests.realtime.client import Client, dial
-from tests.realtime.site import Server, Site
+from tests.realtime.conftest import SERVERS
+from tests.realtime.site import Account, Server, Site
 from tests.support.eventually import eventually
 
 ack = 7
@@ -125,6 +130,53 @@ async def test_frames_up_to_the_limit_pass_and_larger_ones_close_1009(
         await client.connection.send(full + " ")
         assert await client.close_code() == 1009
         assert await neighbour.is_alive()
+
+
+async def test_nothing_that_clients_send_fills_the_memory(whole_site: Site, redis_url: str) -> None:
+    """Round after round of everything bad at once: what one round costs is given back."""
+    site = whole_site
+    mine, other = site.account(), site.account()
+    for kind in SERVERS:
+        with site.serving(kind) as server:
+            async with dial(server.url, other.bearer) as neighbour:
+                for _ in range(3):  # the allocator and its caches settle
+                    await bad_round(server, mine)
+                before = resident_bytes(server)
+                for _ in range(6):
+                    await bad_round(server, mine)
+                    assert await neighbour.is_alive()
+                # A single leaked large frame per round would be twice that.
+                assert resident_bytes(server) - before < 30 * 1024 * 1024
+
+
+async def bad_round(server: Server, account: Account) -> None:
+    """Send, each on a socket of its own, what closes the socket and what is refused."""
+    tiny = '{"type": "usage", "data": {"model": "x"}}'
+    signed_in = [
+        ["x" * 10_000_000],
+        [tiny] * 10_000,
+        ['{"data":' * 100_000 + "1" + "}" * 100_000] * 5,
+        [bytes(100_000)] * 20,
+        ['{"type": "task:subscribe", "data": {"task_id": "' + "0" * 32 + '"}}'] * 500,
+    ]
+    floods = [flood(server, account.bearer, frames) for frames in signed_in]
+    floods += [flood(server, None, frames) for frames in (["}{"] * 1000, ["x" * 10_000_000])]
+    async with asyncio.timeout(60):
+        await asyncio.gather(*floods)
+
+
+async def flood(
+    server: Server, headers: dict[str, str] | None, frames: Sequence[str | bytes]
+) -> None:
+    with contextlib.suppress(ConnectionClosed):
+        async with dial(server.url, headers, compression=None) as client:
+            for frame in frames:
+                await client.connection.send(frame)
+
+
+def resident_bytes(server: Server) -> int:
+    pages = Path(f"/proc/{server.process.pid}/statm").read_text().split()[1]
+    return int(pages) * resource.getpagesize()
 
 
 async def test_ten_megabytes_close_1009(site: Site, server: Server) -> None:

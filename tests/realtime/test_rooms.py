@@ -182,7 +182,7 @@ def club(whole_site: Site) -> Iterator[tuple[Site, Server]]:
         folder=whole_site.folder,
         redis_url=whole_site.redis_url,
         accounts=whole_site.accounts,
-        settings="tests.realtime.club_settings",
+        more={"DJANGO_SETTINGS_MODULE": "tests.realtime.club_settings"},
     )
     with site.serving("uvicorn") as server:
         yield site, server
