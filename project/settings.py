@@ -156,6 +156,8 @@ THREAD_POOL_SIZE = env.number("THREAD_POOL_SIZE", 8, minimum=1)
 
 SESSION_TIMEOUT_SECONDS = env.seconds("SESSION_TIMEOUT_SECONDS", 120.0, minimum=1.0)
 USAGE_TIMEOUT_SECONDS = env.seconds("USAGE_TIMEOUT_SECONDS", 3.0, minimum=0.5)
+# A function of user and room that says who may be in a named room, asked at every action.
+SIGNALBOX_ROOM_ACCESS = "realtime.access.public_rooms"
 
 # --- AI providers: several are separated by ";" --------------------------------------------------
 

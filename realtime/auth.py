@@ -15,7 +15,7 @@ from typing import Any
 from channels.db import aclose_old_connections, database_sync_to_async
 from django.conf import settings
 from django.contrib.auth import get_user, get_user_model
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import AbstractBaseUser, User
 from django.db import Error as DatabaseError
 from django.http import HttpRequest, parse_cookie
 
@@ -101,18 +101,28 @@ async def identify_all(credentials: Collection[Credential]) -> dict[Credential, 
     return found
 
 
+async def active_user(identity: Identity) -> User | None:
+    """Return the user as they are at this moment; None when they may not sign in.
+
+    Raises IdentityUnknown when the database does not answer.
+    """
+    async with _database():
+        return await _active_user(identity)
+
+
 async def viewer(identity: Identity) -> api.Viewer | None:
     """Return the user with the rights they have at this moment; None when they may not sign in.
 
     Raises IdentityUnknown when the database does not answer.
     """
-    try:
-        async with _database():
-            users = get_user_model().objects
-            user = await users.filter(pk=identity.user_id, is_active=True).afirst()
-            return None if user is None else await api.aviewer_for(user)
-    except DatabaseError as error:
-        raise IdentityUnknown from error
+    async with _database():
+        user = await _active_user(identity)
+        return None if user is None else await api.aviewer_for(user)
+
+
+async def _active_user(identity: Identity) -> User | None:
+    users = get_user_model().objects
+    return await users.filter(pk=identity.user_id, is_active=True).afirst()
 
 
 def _identities(credentials: Collection[Credential]) -> dict[Credential, Identity]:
@@ -152,9 +162,12 @@ def _identity(user: AbstractBaseUser, groups: list[Any]) -> Identity:
 
 @asynccontextmanager
 async def _database() -> AsyncIterator[None]:
+    """Look something up; raises IdentityUnknown when the database does not answer."""
     # Sockets are no requests: nobody else drops connections that the database has closed.
     await aclose_old_connections()
     try:
         yield
+    except DatabaseError as error:
+        raise IdentityUnknown from error
     finally:
         await aclose_old_connections()

@@ -1,4 +1,4 @@
-"""One hub per process and event loop: which sockets are here, and what their users' rooms get.
+"""One hub per process and event loop: which sockets are here, and the rooms that they are in.
 
 A room joins its Redis subscription when its first local socket comes and leaves it with the last.
 A message is encoded once and handed to each socket of the room in a plain loop.
@@ -15,10 +15,13 @@ from weakref import WeakKeyDictionary
 
 from realtime import auth, conf
 from realtime.domain import close_codes
+from realtime.domain.calls import new_instance
 from realtime.domain.limits import CLOSE_SECONDS, MAX_SOCKETS_BEFORE_SIGN_IN, RECHECK_SECONDS
+from realtime.rooms.instance import Callee, InstanceRoom
+from realtime.rooms.registry import Rooms
+from realtime.rooms.room import Listener
 from realtime.rooms.usage import UsageRoom
 from realtime.rooms.user import UserRoom
-from realtime.scope import Message
 from realtime.server_adapter import Connection
 from tasks_app import api
 from tasks_app.errors import StoreUnavailable
@@ -32,14 +35,11 @@ class TooManySockets(Exception):
     """You have too many sockets open here: close one, then connect again."""
 
 
-class Member(Protocol):
+class Member(Callee, Listener, Protocol):
     """A signed-in socket, as the hub sees it."""
 
     identity: auth.Identity
     credential: auth.Credential
-
-    def push(self, message: Message) -> None:
-        """Send a frame without waiting."""
 
     async def recheck(self, identity: auth.Identity | None) -> None:
         """Look at one's rights again; `identity` is whose the credential is at this moment."""
@@ -53,7 +53,7 @@ class Socket(Protocol):
 
 
 class Hub:
-    """The open sockets of this process, and the rooms of the users who signed in on them."""
+    """The open sockets of this process, and the rooms that they are in."""
 
     def __init__(self) -> None:
         self._sockets: set[Socket] = set()
@@ -61,7 +61,8 @@ class Hub:
         self._is_watching = False
         self._is_stopping = False
         self._members: set[Member] = set()
-        self._rooms: dict[str, UserRoom] = {}
+        self.instance = new_instance()
+        self.rooms = Rooms(self.instance)
         self._usage = UsageRoom()
         self._rechecker: asyncio.Task[None] | None = None
         self._hints = Hints()
@@ -109,8 +110,7 @@ class Hub:
         Raises StoreUnavailable when Redis does not answer, TooManySockets when the user has as many
         here as one may have.
         """
-        user_id = member.identity.user_id
-        room = self._rooms.setdefault(user_id, UserRoom(user_id))
+        room = self.rooms.find(UserRoom, member.identity.user_id)
         if room.size >= conf.limit("sockets_per_user"):
             raise TooManySockets
         self._members.add(member)
@@ -120,6 +120,7 @@ class Hub:
                 self._recheck_for_ever(), name="signalbox-recheck"
             )
         await room.join(member)
+        await self.rooms.find(InstanceRoom, self.instance).join(member)
 
     async def leave(self, member: Member) -> None:
         """Take a socket out again, also one whose joining failed or was cancelled half-way."""
@@ -128,13 +129,8 @@ class Hub:
             self._rechecker.cancel()
             self._rechecker = None
         await self._usage.leave(member)
-        room = self._rooms.get(member.identity.user_id)
-        if room is None:
-            return
-        await room.leave(member)
-        # Somebody may have joined while the subscription was given up.
-        if room.is_empty and self._rooms.get(room.user_id) is room:
-            del self._rooms[room.user_id]
+        await self.rooms.leave(self.rooms.find(UserRoom, member.identity.user_id), member)
+        await self.rooms.leave(self.rooms.find(InstanceRoom, self.instance), member)
 
     async def _recheck_for_ever(self) -> None:
         """Look up credentials in use again, each once per round, however many sockets.

@@ -144,7 +144,7 @@ class EventsSocket:
             self.close(close_codes.TRY_LATER)
 
     async def _enter(self, identity: auth.Identity, credential: auth.Credential) -> Session:
-        self._session = Session(identity, credential, self._outbox, self.close)
+        self._session = Session(identity, credential, self._outbox, self._hub.rooms, self.close)
         await self._hub.join(self._session)
         await self._session.register()
         self._discharge()

@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, suppress
 
 from realtime.domain import messages
 from realtime.domain.limits import USAGE_PAUSE_SECONDS
-from realtime.rooms.user import Listener
+from realtime.rooms.room import Listener, broadcast
 from realtime.scope import Message
 from realtime.services import pools
 from realtime.store import usage
@@ -76,9 +76,7 @@ class UsageRoom:
         now = await pools.models_in_use()
         if now.model_ids != self._shown:
             self._shown = now.model_ids
-            message = _frame(now.model_ids)
-            for member in tuple(self._members):
-                member.push(message)
+            broadcast(tuple(self._members), _frame(now.model_ids))
         return None if now.valid_for is None else now.valid_for + LATE_SECONDS
 
     async def _wait(self, valid_for: float | None) -> None:
@@ -90,4 +88,4 @@ class UsageRoom:
 
 
 def _frame(model_ids: list[str]) -> Message:
-    return {"type": "websocket.send", "text": messages.encode("usage", {"model_ids": model_ids})}
+    return messages.outgoing(messages.encode("usage", {"model_ids": model_ids}))

@@ -1,7 +1,8 @@
 """Every key and channel of the realtime layer's own: the one place where their names are built.
 
-All begin with the same prefix as the engine's. In Cluster mode each pool carries its own hash tag,
-so that pools and engine may be on different nodes, and one pool's script finds all it touches.
+All begin with the same prefix as the engine's. In Cluster mode each pool and each room carries its
+own hash tag, so that they may be on different nodes, and one script finds all it touches. Instances
+and calls carry the engine's: all processes listen at that node, so it alone can say who heard.
 """
 
 from __future__ import annotations
@@ -31,6 +32,34 @@ def usage_changes() -> str:
     return f"{usage_pool()}:changes"
 
 
+def presence(room: str) -> str:
+    """Name the sorted set of who is in a room on which process, by last-seen (ms).
+
+    It goes with its last member, and expires when nobody renews it any more.
+    """
+    return _name(f"presence:{room}")
+
+
+def room(room: str) -> str:
+    """Name the channel of a room: frames for its sockets, or "" when its presence has changed."""
+    return _name(f"room:{room}")
+
+
+def instance(name: str) -> str:
+    """Name the channel on which the sockets of one web process are asked something."""
+    return _beside_the_engine(f"instance:{name}")
+
+
+def call(call_id: str) -> str:
+    """Name a question's state, which expires with it, and the channel that tells of its answer."""
+    return _beside_the_engine(f"call:{call_id}")
+
+
 def _name(name: str) -> str:
     config = conf.redis_config()
     return f"{{{config.prefix}:{name}}}" if config.cluster else f"{config.prefix}:{name}"
+
+
+def _beside_the_engine(name: str) -> str:
+    config = conf.redis_config()
+    return f"{{{config.prefix}}}:{name}" if config.cluster else f"{config.prefix}:{name}"

@@ -1,4 +1,4 @@
-"""Loads the Lua scripts of the pools, each with the prelude in front of it."""
+"""Loads the Lua scripts of the realtime layer, each with the prelude in front of it."""
 
 from __future__ import annotations
 

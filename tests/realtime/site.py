@@ -22,7 +22,7 @@ from typing import Any
 from tests.support.eventually import eventually_sync
 
 ROOT = Path(__file__).resolve().parents[2]
-USERS = 150
+USERS = 400
 
 PREPARE = f"""
 import json

@@ -227,6 +227,7 @@ async def test_changes_during_a_broken_subscription_are_shown_after_it(
     mine = whole_site.account()
     with site.serving("daphne") as server:
         async with dial(server.url, mine.bearer) as client:
+            await client.ask("user-join")
             task_id = await start(mine, sample_tasks.add, 1, 2)
             await client.next("task:update")
             own_redis.kill()

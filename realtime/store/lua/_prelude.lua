@@ -1,5 +1,5 @@
--- Shared by every script of the pools, put in front of it by scripts.py.
--- KEYS[1] is a pool; the usage pool's sets of sessions append to its name and share its slot.
+-- Shared by every script of the realtime layer, put in front of it by scripts.py.
+-- KEYS[1] is all that a script touches, but for the usage pool: the pool's sets of sessions append to its name and share its slot.
 -- Time is Redis' own, in milliseconds, so that no machine's clock matters.
 
 local clock = redis.call('TIME')
