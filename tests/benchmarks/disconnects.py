@@ -99,7 +99,7 @@ async def run(stack: Stack, *, tokens: int, cuts: int) -> dict[str, Any]:
             "/api/v1/chat/completions", json=body, headers={"Prefer": "respond-async"}
         )
         reader = Reader(started.json()["id"])
-        await read_through(reader, urls, token, cuts, seconds=tokens * 0.03 / cuts)
+        await read_through(reader, urls, token, cuts, seconds=0.8 * tokens * 0.03 / cuts)
         task = (await http.get(f"/api/v1/tasks/{reader.task_id}?wait=10")).json()
     whole = task["result"]["choices"][0]["message"]["content"]
     found = {
