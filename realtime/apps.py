@@ -15,3 +15,4 @@ class RealtimeConfig(AppConfig):
         from realtime import checks  # noqa: PLC0415 what it imports uses Django's settings
 
         register(checks.check_room_access)
+        register(checks.check_limits)

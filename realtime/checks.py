@@ -8,11 +8,35 @@ from typing import Any
 from django.core.checks import CheckMessage, Error
 
 from realtime import conf
+from realtime.domain.limits import CONFIGURABLE
 
 HINT = (
     "Give the dotted path of a function of user and room, such as "
     f"{conf.DEFAULT_ROOM_ACCESS!r}, the default."
 )
+
+
+LIMITS_HINT = f"A dictionary with any of {', '.join(sorted(CONFIGURABLE))}: whole numbers from 1."
+
+
+def check_limits(
+    app_configs: Sequence[Any] | None = None,  # noqa: ARG001 Django's signature
+    **_: Any,
+) -> list[CheckMessage]:
+    """Check that SIGNALBOX_LIMITS has known names and usable numbers."""
+    limits = conf.configured_limits()
+    if not isinstance(limits, dict):
+        wrong = [f"is {limits!r}"]
+    else:
+        wrong = [f"has no {name!r}" for name in limits if name not in CONFIGURABLE]
+        wrong += [
+            f"has {value!r} for {name!r}"
+            for name, value in limits.items()
+            if name in CONFIGURABLE and (type(value) is not int or value < 1)
+        ]
+    return [
+        Error(f"SIGNALBOX_LIMITS {what}.", hint=LIMITS_HINT, id="realtime.E002") for what in wrong
+    ]
 
 
 def check_room_access(

@@ -20,9 +20,13 @@ def usage_timeout_seconds() -> float:
     return float(getattr(settings, "USAGE_TIMEOUT_SECONDS", 3.0))
 
 
+def configured_limits() -> Any:
+    return getattr(settings, "SIGNALBOX_LIMITS", {})
+
+
 def limit(name: str) -> int:
     """Return one of `limits.CONFIGURABLE`, as SIGNALBOX_LIMITS has it or by default."""
-    configured: dict[str, int] = getattr(settings, "SIGNALBOX_LIMITS", {})
+    configured: dict[str, int] = configured_limits()
     return configured.get(name, limits.CONFIGURABLE[name])
 
 

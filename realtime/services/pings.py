@@ -18,7 +18,7 @@ from tasks_app.errors import StoreUnavailable
 
 log = logging.getLogger(__name__)
 
-GATHER_SECONDS = 0.005
+GATHER_SECONDS = 0.003
 
 
 @dataclass(eq=False, slots=True)
@@ -26,6 +26,7 @@ class Batch:
     """What is to be written next, bounded by the sockets of this process; `written` is its end."""
 
     written: asyncio.Future[None]
+    due: float  # by the loop's clock
     alive: dict[str, str] = field(default_factory=dict)  # session id: card
     using: dict[str, set[str]] = field(default_factory=dict)  # model: session ids
     gone: dict[str, str] = field(default_factory=dict)  # session id: card
@@ -81,7 +82,8 @@ class Pings:
 
     def _next(self) -> Batch:
         if self._batch is None:
-            self._batch = Batch(asyncio.get_running_loop().create_future())
+            loop = asyncio.get_running_loop()
+            self._batch = Batch(loop.create_future(), loop.time() + GATHER_SECONDS)
         if self._writer is None:
             self._writer = asyncio.create_task(self._write(), name="signalbox-pings")
         return self._batch
@@ -89,7 +91,8 @@ class Pings:
     async def _write(self) -> None:
         try:
             while self._batch is not None:
-                await asyncio.sleep(GATHER_SECONDS)
+                # What gathered while the one before was written waits only for the rest.
+                await asyncio.sleep(max(0.0, self._batch.due - asyncio.get_running_loop().time()))
                 batch, self._batch = self._batch, None
                 await _settle(batch)
         finally:
