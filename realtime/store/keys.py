@@ -37,11 +37,16 @@ def presence(room: str) -> str:
 
     It goes with its last member, and expires when nobody renews it any more.
     """
-    return _name(f"presence:{room}")
+    return f"{_room(room)}:presence"
 
 
 def room(room: str) -> str:
     """Name the channel of a room: frames for its sockets, or "" when its presence has changed."""
+    return _room(room)
+
+
+def _room(room: str) -> str:
+    # One slot for both, so that in a Cluster too one node tells all about a room, in order.
     return _name(f"room:{room}")
 
 
