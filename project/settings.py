@@ -153,6 +153,13 @@ TASK_MAX_DELIVERIES = env.number("TASK_MAX_DELIVERIES", 3, minimum=1)
 CLEANUP_LOCK_SECONDS = env.seconds("CLEANUP_LOCK_SECONDS", 60.0, minimum=1.0)
 THREAD_POOL_SIZE = env.number("THREAD_POOL_SIZE", 8, minimum=1)
 
+# --- the realtime layer --------------------------------------------------------------------------
+
+SESSION_TIMEOUT_SECONDS = env.seconds("SESSION_TIMEOUT_SECONDS", 120.0, minimum=1.0)
+USAGE_TIMEOUT_SECONDS = env.seconds("USAGE_TIMEOUT_SECONDS", 3.0, minimum=0.5)
+# A function of user and room that says who may be in a named room, asked at every action.
+SIGNALBOX_ROOM_ACCESS = "realtime.access.public_rooms"
+
 # --- AI providers: several are separated by ";" --------------------------------------------------
 
 OPENAI_API_BASE_URL = env.words("OPENAI_API_BASE_URL", separator=";")
@@ -185,6 +192,8 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+# What other apps add to the REST API, below /api.
+REST_ROUTERS = ["realtime.rest.router"]
 # A body is JSON around the payload: some room above the payload's own limit.
 DATA_UPLOAD_MAX_MEMORY_SIZE = TASK_MAX_PAYLOAD_BYTES + 64 * 1024
 

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.core.checks import register
 
 
 class RealtimeConfig(AppConfig):
     name = "realtime"
     verbose_name = "Realtime"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from realtime import checks  # noqa: PLC0415 what it imports uses Django's settings
+
+        register(checks.check_room_access)
+        register(checks.check_limits)

@@ -5,15 +5,17 @@ Only the identity is kept; rights are read anew at each action.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import hashlib
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
+from typing import Any
 
 from channels.db import aclose_old_connections, database_sync_to_async
 from django.conf import settings
 from django.contrib.auth import get_user, get_user_model
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.contrib.auth.models import AbstractBaseUser, User
 from django.db import Error as DatabaseError
 from django.http import HttpRequest, parse_cookie
 
@@ -30,10 +32,18 @@ class IdentityUnknown(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A user by id and name; nothing about what they may do."""
+    """A user by id and name; nothing about what they may do.
+
+    `standing` changes with the user's password and groups.
+    """
 
     user_id: str
     name: str
+    standing: str = field(default="", repr=False)
+
+    def is_outdated_by(self, present: Identity) -> bool:
+        """Answer whether the same user's password or groups have changed since."""
+        return self.user_id == present.user_id and self.standing != present.standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +86,28 @@ async def identify(credential: Credential) -> Identity | None:
 
     Raises IdentityUnknown when the database does not answer.
     """
+    return (await identify_all([credential])).get(credential)
+
+
+async def identify_all(credentials: Collection[Credential]) -> dict[Credential, Identity]:
+    """Look up whose credentials these are now, in one go; those that are nobody's are left out.
+
+    Raises IdentityUnknown when the database does not answer.
+    """
     try:
-        if isinstance(credential, Cookie):
-            found: Identity | None = await database_sync_to_async(_session_identity)(credential.key)
-            return found
-        async with _database():
-            user = await api.user_for_token(credential.text)
+        found: dict[Credential, Identity] = await database_sync_to_async(_identities)(credentials)
     except DatabaseError as error:
         raise IdentityUnknown from error
-    return _identity(user)
+    return found
+
+
+async def active_user(identity: Identity) -> User | None:
+    """Return the user as they are at this moment; None when they may not sign in.
+
+    Raises IdentityUnknown when the database does not answer.
+    """
+    async with _database():
+        return await _active_user(identity)
 
 
 async def viewer(identity: Identity) -> api.Viewer | None:
@@ -92,32 +115,59 @@ async def viewer(identity: Identity) -> api.Viewer | None:
 
     Raises IdentityUnknown when the database does not answer.
     """
-    try:
-        async with _database():
-            users = get_user_model().objects
-            user = await users.filter(pk=identity.user_id, is_active=True).afirst()
-            return None if user is None else await api.aviewer_for(user)
-    except DatabaseError as error:
-        raise IdentityUnknown from error
+    async with _database():
+        user = await _active_user(identity)
+        return None if user is None else await api.aviewer_for(user)
 
 
-def _session_identity(key: str) -> Identity | None:
+async def _active_user(identity: Identity) -> User | None:
+    users = get_user_model().objects
+    return await users.filter(pk=identity.user_id, is_active=True).afirst()
+
+
+def _identities(credentials: Collection[Credential]) -> dict[Credential, Identity]:
+    tokens = [one.text for one in credentials if isinstance(one, Token)]
+    users: dict[Credential, AbstractBaseUser] = {
+        Token(text): user for text, user in api.users_for_tokens_sync(tokens).items()
+    }
+    for one in credentials:
+        if isinstance(one, Cookie) and (user := _session_user(one.key)) is not None:
+            users[one] = user
+    groups = _groups({user.pk for user in users.values()})
+    return {one: _identity(user, groups.get(user.pk, [])) for one, user in users.items()}
+
+
+def _session_user(key: str) -> AbstractBaseUser | None:
     request = HttpRequest()
     request.session = import_module(settings.SESSION_ENGINE).SessionStore(key)
-    return _identity(get_user(request))
+    user = get_user(request)
+    return user if isinstance(user, AbstractBaseUser) and user.is_active else None
 
 
-def _identity(user: AbstractBaseUser | AnonymousUser | None) -> Identity | None:
-    if user is None or not user.is_authenticated or not user.is_active:
-        return None
-    return Identity(user_id=str(user.pk), name=user.get_username())
+def _groups(user_ids: set[Any]) -> dict[Any, list[Any]]:
+    found: dict[Any, list[Any]] = {}
+    if user_ids:
+        members = get_user_model().objects.filter(pk__in=user_ids, groups__isnull=False)
+        for user_id, group_id in members.values_list("pk", "groups"):
+            found.setdefault(user_id, []).append(group_id)
+    return found
+
+
+def _identity(user: AbstractBaseUser, groups: list[Any]) -> Identity:
+    # The hash is Django's own means to end sessions at a new password: nothing leads back from it.
+    parts = [user.get_session_auth_hash(), *sorted(map(str, groups))]
+    standing = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return Identity(user_id=str(user.pk), name=user.get_username(), standing=standing)
 
 
 @asynccontextmanager
 async def _database() -> AsyncIterator[None]:
+    """Look something up; raises IdentityUnknown when the database does not answer."""
     # Sockets are no requests: nobody else drops connections that the database has closed.
     await aclose_old_connections()
     try:
         yield
+    except DatabaseError as error:
+        raise IdentityUnknown from error
     finally:
         await aclose_old_connections()

@@ -1,4 +1,4 @@
-"""One hub per process and event loop: which sockets are here, and what their users' rooms get.
+"""One hub per process and event loop: which sockets are here, and the rooms that they are in.
 
 A room joins its Redis subscription when its first local socket comes and leaves it with the last.
 A message is encoded once and handed to each socket of the room in a plain loop.
@@ -13,26 +13,33 @@ from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
-from realtime import auth
+from realtime import auth, conf
 from realtime.domain import close_codes
+from realtime.domain.calls import new_instance
 from realtime.domain.limits import CLOSE_SECONDS, MAX_SOCKETS_BEFORE_SIGN_IN, RECHECK_SECONDS
+from realtime.rooms.instance import Callee, InstanceRoom
+from realtime.rooms.registry import Rooms
+from realtime.rooms.room import Listener
+from realtime.rooms.usage import UsageRoom
 from realtime.rooms.user import UserRoom
-from realtime.scope import Message
 from realtime.server_adapter import Connection
 from tasks_app import api
 from tasks_app.errors import StoreUnavailable
 
 log = logging.getLogger(__name__)
 
+RECHECK_BATCH = 50  # credentials looked up at a time, so that other use of the database gets in
 
-class Member(Protocol):
+
+class TooManySockets(Exception):
+    """You have too many sockets open here: close one, then connect again."""
+
+
+class Member(Callee, Listener, Protocol):
     """A signed-in socket, as the hub sees it."""
 
     identity: auth.Identity
     credential: auth.Credential
-
-    def push(self, message: Message) -> None:
-        """Send a frame without waiting."""
 
     async def recheck(self, identity: auth.Identity | None) -> None:
         """Look at one's rights again; `identity` is whose the credential is at this moment."""
@@ -46,7 +53,7 @@ class Socket(Protocol):
 
 
 class Hub:
-    """The open sockets of this process, and the rooms of the users who signed in on them."""
+    """The open sockets of this process, and the rooms that they are in."""
 
     def __init__(self) -> None:
         self._sockets: set[Socket] = set()
@@ -54,7 +61,9 @@ class Hub:
         self._is_watching = False
         self._is_stopping = False
         self._members: set[Member] = set()
-        self._rooms: dict[str, UserRoom] = {}
+        self.instance = new_instance()
+        self.rooms = Rooms(self.instance)
+        self._usage = UsageRoom()
         self._rechecker: asyncio.Task[None] | None = None
         self._hints = Hints()
         self._before_sign_in = 0
@@ -96,15 +105,22 @@ class Hub:
         self._before_sign_in -= 1
 
     async def join(self, member: Member) -> None:
-        """Add a socket to its user's room; raises StoreUnavailable when Redis does not answer."""
+        """Add a socket to its user's room.
+
+        Raises StoreUnavailable when Redis does not answer, TooManySockets when the user has as many
+        here as one may have.
+        """
+        room = self.rooms.find(UserRoom, member.identity.user_id)
+        if room.size >= conf.limit("sockets_per_user"):
+            raise TooManySockets
         self._members.add(member)
+        self._usage.join(member)
         if self._rechecker is None:
             self._rechecker = asyncio.create_task(
                 self._recheck_for_ever(), name="signalbox-recheck"
             )
-        user_id = member.identity.user_id
-        room = self._rooms.setdefault(user_id, UserRoom(user_id))
         await room.join(member)
+        await self.rooms.find(InstanceRoom, self.instance).join(member)
 
     async def leave(self, member: Member) -> None:
         """Take a socket out again, also one whose joining failed or was cancelled half-way."""
@@ -112,13 +128,9 @@ class Hub:
         if not self._members and self._rechecker is not None:
             self._rechecker.cancel()
             self._rechecker = None
-        room = self._rooms.get(member.identity.user_id)
-        if room is None:
-            return
-        await room.leave(member)
-        # Somebody may have joined while the subscription was given up.
-        if room.is_empty and self._rooms.get(room.user_id) is room:
-            del self._rooms[room.user_id]
+        await self._usage.leave(member)
+        await self.rooms.leave(self.rooms.find(UserRoom, member.identity.user_id), member)
+        await self.rooms.leave(self.rooms.find(InstanceRoom, self.instance), member)
 
     async def _recheck_for_ever(self) -> None:
         """Look up credentials in use again, each once per round, however many sockets.
@@ -145,9 +157,11 @@ class Hub:
         for member in self._members:
             if concerned is None or member.identity.user_id in concerned:
                 by_credential.setdefault(member.credential, []).append(member)
-        for credential, members in by_credential.items():
+        credentials = list(by_credential)
+        for at in range(0, len(credentials), RECHECK_BATCH):
+            some = credentials[at : at + RECHECK_BATCH]
             try:
-                await _recheck(credential, members)
+                await _recheck({one: by_credential[one] for one in some})
             except Exception:  # stay alive: without this task nobody is ever signed out
                 log.exception("recheck_failed")
 
@@ -179,14 +193,15 @@ class Hints:
         return None if is_everybody else users
 
 
-async def _recheck(credential: auth.Credential, members: list[Member]) -> None:
+async def _recheck(by_credential: dict[auth.Credential, list[Member]]) -> None:
     try:
-        identity = await auth.identify(credential)
+        identities = await auth.identify_all(by_credential)
     except auth.IdentityUnknown:
         log.warning("recheck_skipped reason=database")
         return
-    for member in members:
-        await member.recheck(identity)
+    for credential, members in by_credential.items():
+        for member in members:
+            await member.recheck(identities.get(credential))
 
 
 _by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()

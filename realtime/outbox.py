@@ -36,6 +36,11 @@ class Outbox:
         self._drainer: asyncio.Task[None] | None = None
         self._closed = False
 
+    @property
+    def is_blocked(self) -> bool:
+        """Whether a frame is still on its way, so that the next one would wait behind it."""
+        return self._drainer is not None
+
     def push(self, message: Message) -> None:
         """Send, or queue behind what blocks; never waits. Beyond the bounds the reader is slow."""
         if self._closed:

@@ -34,7 +34,7 @@ from tasks_app.services.browse import (
 from tasks_app.services.enqueue import Ask, enqueue_sync, enqueue_task
 from tasks_app.services.enqueue import prepare as prepare_task
 from tasks_app.services.enqueue import send as send_task
-from tasks_app.services.follow import follow, wait_task
+from tasks_app.services.follow import EventReader, event_order, follow, wait_task
 from tasks_app.services.inspect import (
     Filter,
     Page,
@@ -62,25 +62,25 @@ from tasks_app.services.retry import (
 )
 from tasks_app.services.stats import read_stats, read_stats_sync
 from tasks_app.services.stop import stop_item, stop_task, stop_task_sync, stop_tasks_sync
-from tasks_app.services.tokens import user_for_token
+from tasks_app.services.tokens import user_for_token, users_for_tokens_sync
 from tasks_app.store import client, keys
 from tasks_app.store import subscriptions as _subscriptions
-from tasks_app.store.scripts import PurgeCode, StopCode
+from tasks_app.store.scripts import Call, PurgeCode, StopCode
 from tasks_app.store.subscriptions import Subscriptions, subscriptions
 
 __all__ = [
-    "FINAL", "Ask", "Children", "Event", "Filter", "Found", "JobReport", "Match", "Output", "Page",
-    "PurgeCode", "Retried", "Stats", "StopCode", "Subscriptions", "Task", "TaskState", "Viewer",
-    "aviewer_for", "children_sync", "count_tasks_sync", "end_owned", "enqueue_sync",
-    "enqueue_task", "find_sync", "finished_ids_sync", "follow", "get_task", "is_retryable",
-    "is_served", "is_served_since", "list_tasks", "listen_access", "listen_all", "listen_user",
-    "may_delete", "periodic_jobs_sync", "ping", "prepare_task", "purge_tasks_sync", "read_metrics",
-    "read_output", "read_output_sync", "read_stats", "read_stats_sync", "retry_failed_sync",
-    "retry_task", "retry_task_sync", "retry_tasks_sync", "search_tasks_sync", "send_task",
-    "shutdown", "startup",
-    "stop_item", "stop_task", "stop_task_sync", "stop_tasks_sync", "subscriptions", "summaries",
-    "summaries_sync", "task_ids_sync", "unfinished_ids", "user_for_token", "viewer_for",
-    "wait_task", "with_results", "workers_alive",
+    "FINAL", "Ask", "Children", "Event", "EventReader", "Filter", "Found", "JobReport", "Match",
+    "Output", "Page", "PurgeCode", "Retried", "Stats", "StopCode", "Subscriptions", "Task",
+    "TaskState", "Viewer", "aviewer_for", "children_sync", "count_tasks_sync", "end_owned",
+    "enqueue_sync", "enqueue_task", "event_order", "find_sync", "finished_ids_sync", "follow",
+    "get_task", "is_retryable", "is_served", "is_served_since", "list_tasks", "listen_access",
+    "listen_all", "listen_task", "listen_user", "may_delete", "periodic_jobs_sync", "ping",
+    "prepare_task", "purge_tasks_sync", "read_metrics", "read_output", "read_output_sync",
+    "read_stats", "read_stats_sync", "retry_failed_sync", "retry_task", "retry_task_sync",
+    "retry_tasks_sync", "search_tasks_sync", "send_task", "shutdown", "startup", "stop_item",
+    "stop_task", "stop_task_sync", "stop_tasks_sync", "subscriptions", "summaries",
+    "summaries_sync", "task_ids_sync", "tell_user", "unfinished_ids", "user_for_token",
+    "users_for_tokens_sync", "viewer_for", "wait_task", "with_results", "workers_alive",
 ]  # fmt: skip
 
 
@@ -89,10 +89,26 @@ def listen_user(
 ) -> AbstractAsyncContextManager[None]:
     """Call `listener` with `{"task_id": …}` (JSON text) whenever a task of the user changed.
 
-    A hint, not the change: read the task. None means that hints may have been missed. The
-    listener runs on the loop and must not block.
+    A hint, not the change: read the task. What `tell_user` sends comes the same way. None means
+    that something may have been missed. The listener runs on the loop and must not block.
     """
     return subscriptions().listening(keys.current().changes(user_id), listener)
+
+
+async def tell_user(user_id: str, text: str) -> None:
+    """Send text to all who `listen_user` at this moment; raises StoreUnavailable."""
+    await client.arun(Call(int, ("PUBLISH", keys.current().changes(user_id), text)))
+
+
+def listen_task(
+    task_id: str, listener: Callable[[str | None], None]
+) -> AbstractAsyncContextManager[None]:
+    """Call `listener` with each event of a task: `{"id", "prev", "type", "data"}` (JSON text).
+
+    `prev` is the id of the event before it: where that is not the last one seen, or None comes,
+    some were missed, and an `EventReader` reads them. `end` has no data: read it likewise.
+    """
+    return subscriptions().listening(keys.current().events(task_id), listener)
 
 
 def listen_all(listener: Callable[[str | None], None]) -> AbstractAsyncContextManager[None]:

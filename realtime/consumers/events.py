@@ -14,7 +14,7 @@ from realtime.consumers.gate import Gate
 from realtime.consumers.session import Session
 from realtime.domain import close_codes, limits, messages
 from realtime.domain.messages import ClientFrame, FrameError, Heartbeat, UserJoin
-from realtime.hub import Hub, hub
+from realtime.hub import Hub, TooManySockets, hub
 from realtime.outbox import GONE, Outbox
 from realtime.scope import Message, Receive, Scope, Send
 from realtime.server_adapter import connection
@@ -140,12 +140,13 @@ class EventsSocket:
     async def _enter_or_close(self, identity: auth.Identity, credential: auth.Credential) -> None:
         try:
             await self._enter(identity, credential)
-        except errors.StoreUnavailable:
+        except (errors.StoreUnavailable, TooManySockets):
             self.close(close_codes.TRY_LATER)
 
     async def _enter(self, identity: auth.Identity, credential: auth.Credential) -> Session:
-        self._session = Session(identity, credential, self._outbox, self.close)
+        self._session = Session(identity, credential, self._outbox, self._hub.rooms, self.close)
         await self._hub.join(self._session)
+        await self._session.register()
         self._discharge()
         if not self._is_closing:
             self._deadline.reschedule(None)
@@ -183,7 +184,7 @@ class EventsSocket:
     async def _act(self, session: Session | None, frame: ClientFrame, ack: int | None) -> None:
         try:
             if isinstance(frame, Heartbeat) and session is not None:
-                session.acknowledge(ack, {})
+                session.heartbeat(ack)
                 return
             with self._connection.reading_paused():
                 if session is None:
@@ -209,6 +210,9 @@ class EventsSocket:
             # Not the client's fault: 1013 makes it come back, where waiting would end in 4408.
             detail = _said(error)
             raise FrameError("unavailable", detail, close_code=close_codes.TRY_LATER) from error
+        except TooManySockets as error:
+            detail = _said(error)
+            raise FrameError("rate_limited", detail, close_code=close_codes.TRY_LATER) from error
 
 
 def _said(error: Exception) -> str:

@@ -1,24 +1,35 @@
-"""One signed-in socket: what it may do, and the tasks it follows."""
+"""One signed-in socket: what it may do, the tasks it follows, its rooms and its calls."""
 
 from __future__ import annotations
 
-import secrets
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from realtime import auth
+from realtime import auth, conf
 from realtime.consumers.feed import Feed
+from realtime.consumers.guest import RoomGuest
 from realtime.domain import close_codes, limits, messages
+from realtime.domain.calls import Question, new_session_id
 from realtime.domain.messages import (
+    CallReply,
     ClientFrame,
     FrameError,
+    RoomJoin,
+    RoomLeave,
+    RoomSend,
     TaskStop,
     TaskSubscribe,
     TaskUnsubscribe,
+    Usage,
     UserJoin,
 )
 from realtime.outbox import Outbox
+from realtime.rooms.registry import Rooms
+from realtime.rooms.task import TaskRoom
 from realtime.scope import Message
+from realtime.services.asked import Asked
+from realtime.services.membership import Membership, TooManyModels
 from tasks_app import api
 from tasks_app.errors import TaskNotFound
 
@@ -33,20 +44,33 @@ class Session:
         identity: auth.Identity,
         credential: auth.Credential,
         outbox: Outbox,
+        rooms: Rooms,
         close: Callable[[int], None],
     ) -> None:
-        self.id = secrets.token_urlsafe(16)
+        self.id = new_session_id(rooms.instance)
         self.identity = identity
         self.credential = credential
         self._outbox = outbox
         self._close = close
+        self._membership = Membership(self.id, identity.user_id, identity.name)
+        self._rooms = rooms
+        self._guest = RoomGuest(identity, outbox, rooms)
+        self._calls = Asked(self.id, outbox)
         self._feeds: dict[str, Feed] = {}
         self._actions: dict[type[ClientFrame], Callable[[Any], Awaitable[Answer]]] = {
             UserJoin: self._join,
             TaskSubscribe: self._subscribe,
             TaskUnsubscribe: self._unsubscribe,
             TaskStop: self._stop,
+            RoomJoin: self._guest.join,
+            RoomLeave: self._guest.leave,
+            RoomSend: self._guest.send,
+            CallReply: self._calls.reply,
         }
+
+    async def register(self) -> None:
+        """Enter the session pool."""
+        await self._membership.register()
 
     @property
     def card(self) -> Answer:
@@ -55,19 +79,41 @@ class Session:
     def push(self, message: Message) -> None:
         self._outbox.push(message)
 
+    def ask(self, question: Question) -> bool:
+        """Show a question to the client; False when too many wait for an answer already."""
+        return self._calls.ask(question)
+
+    def heartbeat(self, ack: int | None) -> None:
+        """Answer at once, also while Redis is away: what comes late is made up by the next one."""
+        self._membership.keep_alive()
+        self.acknowledge(ack, {})
+
     async def handle(self, frame: ClientFrame, ack: int | None) -> None:
         """Do what a frame asks for and answer it; raises FrameError or the engine's errors."""
+        if isinstance(frame, Usage):
+            await self._use(frame, ack)
+            return
         answer = await self._actions[type(frame)](frame)
         self.acknowledge(ack, answer)
+        # After the acknowledgement, so that it comes before the first event.
         if isinstance(frame, TaskSubscribe):
-            # After the acknowledgement, so that it comes before the first event.
             self._feeds[frame.task_id].start(frame.last_event_id)
+        elif isinstance(frame, RoomJoin):
+            self._guest.welcome(frame.room)
 
     async def recheck(self, identity: auth.Identity | None) -> None:
-        """Close when the credential is no longer this user's; drop feeds that became forbidden."""
+        """Close when the credential is no longer this user's, or the user's standing has changed.
+
+        Else drop the feeds that became forbidden.
+        """
+        if identity is not None and self.identity.is_outdated_by(identity):
+            # The client may come back at once, and is then served as who it is now.
+            self._close(close_codes.RESTARTING)
+            return
         if identity is None or identity.user_id != self.identity.user_id:
             self._close(close_codes.NOT_SIGNED_IN)
             return
+        self._guest.recheck()
         foreign = [feed for feed in self._feeds.values() if feed.owner_id != identity.user_id]
         viewer = await auth.viewer(identity) if foreign else None
         if viewer is not None and not viewer.can_view_all:
@@ -76,8 +122,13 @@ class Session:
                 feed.report("not_found", "You may no longer see this task.")
 
     async def aclose(self) -> None:
-        for task_id in tuple(self._feeds):
-            await self._drop(task_id)
+        # Together: each of them may wait for Redis, and the server does not wait for us for long.
+        await asyncio.gather(
+            self._membership.leave(),
+            self._guest.aclose(),
+            self._calls.aclose(),
+            *(self._drop(task_id) for task_id in tuple(self._feeds)),
+        )
 
     def acknowledge(self, ack: int | None, data: Answer) -> None:
         if ack is not None:
@@ -93,6 +144,18 @@ class Session:
             )
         return viewer
 
+    async def _use(self, frame: Usage, ack: int | None) -> None:
+        now = asyncio.get_running_loop().time()
+        try:
+            written = self._membership.use(frame.model, now, conf.usage_timeout_seconds())
+        except TooManyModels:
+            raise FrameError(
+                "rate_limited", f"A session uses at most {limits.MAX_MODELS} models at once."
+            ) from None
+        if ack is not None:  # else nobody waits: the next ping makes up for a lost one
+            await asyncio.shield(written)
+            self.acknowledge(ack, {})
+
     async def _join(self, frame: UserJoin) -> Answer:
         if frame.auth is not None:
             identity = await auth.identify(auth.Token(frame.auth.token))
@@ -102,17 +165,23 @@ class Session:
                 )
             if identity.user_id != self.identity.user_id:
                 raise FrameError("conflict", "This socket belongs to another user: open a new one.")
+        self._membership.keep_alive()
         return self.card
 
     async def _subscribe(self, frame: TaskSubscribe) -> Answer:
         task = await self._visible(frame.task_id)
         await self._drop(task.id)
-        if len(self._feeds) >= limits.MAX_SUBSCRIPTIONS:
+        most = conf.limit("subscriptions")
+        if len(self._feeds) >= most:
             raise FrameError(
-                "rate_limited",
-                f"At most {limits.MAX_SUBSCRIPTIONS} tasks are followed at once; unsubscribe one.",
+                "rate_limited", f"At most {most} tasks are followed at once; unsubscribe one."
             )
-        self._feeds[task.id] = Feed(task.id, task.user_id, self._outbox, self._over)
+        feed = self._feeds[task.id] = Feed(task.id, task.user_id, self._outbox, self._over)
+        try:
+            await self._rooms.find(TaskRoom, task.id).join(feed)
+        except BaseException:
+            await self._drop(task.id)
+            raise
         return {"task_id": task.id}
 
     async def _visible(self, task_id: str) -> api.Task:
@@ -139,7 +208,9 @@ class Session:
         feed = self._feeds.pop(task_id, None)
         if feed is not None:
             await feed.aclose()
+            await self._rooms.leave(self._rooms.find(TaskRoom, task_id), feed)
 
     def _over(self, feed: Feed) -> None:
         if self._feeds.get(feed.task_id) is feed:
             del self._feeds[feed.task_id]
+            self._rooms.leave_soon(self._rooms.find(TaskRoom, feed.task_id), feed)

@@ -16,7 +16,8 @@ TOO_MANY_MESSAGES: Final = 4429
 TOO_LARGE: Final = 1009
 # Something here failed that should not have.
 INTERNAL_ERROR: Final = 1011
-# This process is shutting down; another takes the socket.
+# This process is shutting down, another takes the socket; or the user's password or groups have
+# changed, and whoever may comes back.
 RESTARTING: Final = 1012
 # The client reads too slowly, or this process cannot take the socket now.
 TRY_LATER: Final = 1013

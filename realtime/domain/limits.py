@@ -12,12 +12,28 @@ SIGN_IN_SECONDS: Final = 10.0
 FRAMES_PER_SECOND: Final = 50.0
 FRAMES_BURST: Final = 200.0
 
-MAX_SUBSCRIPTIONS: Final = 100  # per socket; each is one reader of a task's events
+MAX_MODELS: Final = 20  # that one session uses at once
+MAX_MODEL_CHARACTERS: Final = 500
+# What SIGNALBOX_LIMITS may change.
+CONFIGURABLE: Final = {
+    "subscriptions": 100,  # per socket; each is one reader of a task's events
+    "rooms": 50,  # per socket
+    "sockets_per_user": 2500,  # per process: for a program that holds its users' sockets as one
+}
+
+PRESENCE_SECONDS: Final = 0.5  # who is in a room is told at most this often
+PRESENCE_REFRESH_SECONDS: Final = 10.0  # a process says again who is in its rooms
+ROOM_ACCESS_SECONDS: Final = 3.0  # then the project's access function has not said yes
+
+MAX_CALLS: Final = 100  # per socket; questions that wait for its answer at once
+MAX_CALL_SECONDS: Final = 3600.0
 
 MAX_QUEUED_FRAMES: Final = 1000  # per socket, while the client does not read
 MAX_QUEUED_CHARACTERS: Final = 4 * 1024 * 1024
 SLOW_READER_SECONDS: Final = 5.0  # one frame may take this long to leave
 CLOSE_SECONDS: Final = 3.0  # then the connection is dropped without the client's reply
+
+USAGE_PAUSE_SECONDS: Final = 0.25  # between two looks at the models in use
 
 RECHECK_SECONDS: Final = 15.0  # identity and rights of open sockets are looked at this often
 

@@ -1,16 +1,32 @@
-"""The frames of `/ws/`: parsing what a client sends, building what the server sends."""
+"""The frames that a client of `/ws/` sends, one schema each, and parsing them; building frames.
+
+What the server sends is in server_frames.py. docs/websocket.md takes its tables from both.
+"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, ClassVar, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from realtime.domain.limits import MAX_MODEL_CHARACTERS
 
 TaskId = Annotated[str, Field(pattern=r"\A[A-Za-z0-9_-]{1,64}\z")]
+RoomName = Annotated[str, Field(pattern=r"\A[A-Za-z0-9_.:-]{1,80}\z")]
+CallId = Annotated[str, Field(pattern=r"\A[A-Za-z0-9_-]{1,64}\z")]
 MAX_ACK = 2**53 - 1  # the largest integer that a browser keeps exact
 MAX_DETAIL = 300
+# `1e999` is JSON, and infinite in Python: not allowed to go out again as what JSON does not know.
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 class FrameError(Exception):
@@ -30,9 +46,14 @@ class FrameError(Exception):
 
 
 class ClientFrame(BaseModel):
-    """The data of one client frame; unknown fields are ignored, wrong types are not converted."""
+    """The data of one client frame; unknown fields are ignored, wrong types are not converted.
+
+    The documentation takes a frame's docstring, and as `answer` what its `ack` carries.
+    """
 
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+    answer: ClassVar[str] = "`{}`"
 
 
 class Auth(ClientFrame):
@@ -40,23 +61,41 @@ class Auth(ClientFrame):
 
 
 class UserJoin(ClientFrame):
-    auth: Auth | None = None
+    """Signs in, where the handshake did not, and tells who you are."""
+
+    answer: ClassVar[str] = '`{"id", "name", "session_id"}`'
+
+    auth: Annotated[Auth | None, Field(description='`{"token"}`')] = None
 
 
 class Heartbeat(ClientFrame):
-    pass
+    """Keeps the session alive in the session pool, and asks for a sign of life."""
 
 
 class TaskSubscribe(ClientFrame):
+    """Sends a task's events from there on, up to its `end`."""
+
+    answer: ClassVar[str] = '`{"task_id"}`, before the first event'
+
     task_id: TaskId
-    last_event_id: str | None = None  # any text: what is no id is an unknown one
+    last_event_id: Annotated[str | None, Field(description="any text")] = None
 
 
 class TaskUnsubscribe(ClientFrame):
+    """Ends that again; no event of the task follows."""
+
+    answer: ClassVar[str] = '`{"task_id"}`'
+
     task_id: TaskId
 
 
 class TaskStop(ClientFrame):
+    """Stops a task, or those of an item: give one of the two."""
+
+    answer: ClassVar[str] = (
+        'the task resource without `result` · `{"task_ids"}`, those that were asked to stop'
+    )
+
     task_id: TaskId | None = None
     item_id: Annotated[str, Field(min_length=1, max_length=200)] | None = None
 
@@ -67,12 +106,68 @@ class TaskStop(ClientFrame):
         return self
 
 
+class RoomJoin(ClientFrame):
+    """Enters a room, if you may; its presence and events follow."""
+
+    answer: ClassVar[str] = '`{"room"}`'
+
+    room: RoomName
+
+
+class RoomLeave(ClientFrame):
+    """Leaves it; no event of the room follows."""
+
+    answer: ClassVar[str] = '`{"room"}`'
+
+    room: RoomName
+
+
+class RoomSend(ClientFrame):
+    """Sends an event to all sockets in a room that you have joined, your own included."""
+
+    answer: ClassVar[str] = '`{"room"}`'
+
+    room: RoomName
+    event: Annotated[str, Field(min_length=1, max_length=100)]
+    data: Annotated[Any, Field(description="any JSON")] = None
+
+
+class CallReply(ClientFrame):
+    """Answers a `call`; only the session that was asked, once, and in time."""
+
+    answer: ClassVar[str] = '`{"call_id"}`'
+
+    call_id: CallId
+    data: Annotated[Any, Field(description="any JSON")] = None
+
+
+def _writable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("not text that UTF-8 can write") from None
+    return text
+
+
+class Usage(ClientFrame):
+    """Says that this session uses a model now."""
+
+    model: Annotated[
+        str, Field(min_length=1, max_length=MAX_MODEL_CHARACTERS), AfterValidator(_writable)
+    ]
+
+
 FRAMES: dict[str, type[ClientFrame]] = {
     "user-join": UserJoin,
     "heartbeat": Heartbeat,
+    "usage": Usage,
     "task:subscribe": TaskSubscribe,
     "task:unsubscribe": TaskUnsubscribe,
     "task:stop": TaskStop,
+    "room:join": RoomJoin,
+    "room:leave": RoomLeave,
+    "room:send": RoomSend,
+    "call:reply": CallReply,
 }
 
 
@@ -146,18 +241,32 @@ def _describe(error: ValidationError) -> str:
 
 
 def encode(kind: str, data: Any, ack: int | None = None) -> str:
-    """Return a server frame as JSON text that is always valid UTF-8."""
-    frame = (
+    """Return a server frame as JSON text that is always valid UTF-8.
+
+    Raises ValueError or TypeError for what JSON cannot hold, also when it is nested too deeply.
+    """
+    return to_json(
         {"type": kind, "data": data} if ack is None else {"type": kind, "ack": ack, "data": data}
     )
-    text = json.dumps(frame, ensure_ascii=False, separators=(",", ":"))
-    if text.isascii():
-        return text
+
+
+def to_json(value: Any) -> str:
+    """Return a value as `encode` writes it; raises the same."""
     try:
+        text = _encoder.encode(value)
+        if text.isascii():
+            return text
         text.encode()
     except UnicodeEncodeError:  # a lone surrogate from somebody's JSON: only escapes can carry it
-        return json.dumps(frame, separators=(",", ":"))
+        return json.dumps(value, separators=(",", ":"), allow_nan=False)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
     return text
+
+
+def outgoing(text: str) -> dict[str, Any]:
+    """Return the ASGI message that carries a frame; one is enough for any number of sockets."""
+    return {"type": "websocket.send", "text": text}
 
 
 def refusal(error: FrameError) -> str:

@@ -32,7 +32,7 @@ async def follow(task_id: str, last_event_id: str | None = None) -> AsyncGenerat
     """
     if not inspect.VALID_ID.match(task_id):
         raise TaskNotFound
-    reader = _Reader(task_id, last_event_id)
+    reader = EventReader(task_id, last_event_id)
     async with subscriptions().inbox(keys.current().events(task_id)) as inbox:
         while not reader.is_over:
             for part in (reader.kept(), reader.arriving(inbox)):
@@ -41,8 +41,11 @@ async def follow(task_id: str, last_event_id: str | None = None) -> AsyncGenerat
                         yield event
 
 
-class _Reader:
-    """Where one reader of a task's output is, and whether it has seen the end."""
+class EventReader:
+    """Where one reader of a task's output is, and whether it has seen the end.
+
+    `position` is the id of the last event it was given; "" before the first.
+    """
 
     def __init__(self, task_id: str, last_event_id: str | None) -> None:
         self.task_id = task_id
@@ -52,7 +55,11 @@ class _Reader:
         self.is_over = False
 
     async def kept(self) -> AsyncGenerator[Event]:
-        """Yield what Redis keeps after the position, page by page."""
+        """Yield what Redis keeps after the position, page by page.
+
+        As with `follow`, a `snapshot` comes first where the position is not known any more. Raises
+        TaskNotFound and StoreUnavailable.
+        """
         prefix = keys.current().prefix
         while not self.is_over:
             call = scripts.read(prefix, task_id=self.task_id, last=self.position, limit=PAGE)
@@ -80,7 +87,7 @@ class _Reader:
             if message is None:
                 return
             raw: dict[str, Any] = json.loads(message)
-            if _order(raw["id"]) <= _order(self.position):
+            if event_order(raw["id"]) <= event_order(self.position):
                 continue
             if raw["prev"] != self.position:
                 return
@@ -110,8 +117,9 @@ def _is_event_id(text: str) -> bool:
     return parts is not None and all(int(part) <= LARGEST_ID_PART for part in parts.groups())
 
 
-def _order(event_id: str) -> tuple[int, int]:
-    if not EVENT_ID.match(event_id):  # nothing was read yet
+def event_order(event_id: str) -> tuple[int, int]:
+    """Return what event ids are compared by; below all of them for what is no id."""
+    if not EVENT_ID.match(event_id):
         return (-1, -1)
     milliseconds, _, number = event_id.partition("-")
     return int(milliseconds), int(number)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from django.contrib.auth.models import User
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from tasks_app.models import ApiToken
@@ -40,13 +41,21 @@ async def user_for_token(token: str) -> User | None:
     """Return the active user whose unexpired token this is, else None."""
     if not token or len(token) > MAX_TOKEN_LENGTH:
         return None
-    unexpired = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
-    found = (
-        await ApiToken.objects.select_related("user")
-        .filter(unexpired, hash=_hash(token), user__is_active=True)
-        .afirst()
-    )
+    found = await _valid().filter(hash=_hash(token)).afirst()
     return found.user if found else None
+
+
+def users_for_tokens_sync(tokens: Iterable[str]) -> dict[str, User]:
+    """Return, by token, the users of those that `user_for_token` would find, in one query."""
+    by_hash = {_hash(token): token for token in tokens if 0 < len(token) <= MAX_TOKEN_LENGTH}
+    if not by_hash:
+        return {}
+    return {by_hash[found.hash]: found.user for found in _valid().filter(hash__in=by_hash)}
+
+
+def _valid() -> QuerySet[ApiToken]:
+    unexpired = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
+    return ApiToken.objects.select_related("user").filter(unexpired, user__is_active=True)
 
 
 def revoke_token(token_or_prefix: str) -> int:

@@ -9,8 +9,11 @@ import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
+
+from realtime.domain import server_frames
 
 Frame = dict[str, Any]
 PATIENCE = 10.0
@@ -50,7 +53,7 @@ class Client:
                 return self.frames.pop(index)
         async with asyncio.timeout(within):
             while True:
-                frame: Frame = json.loads(await self.connection.recv())
+                frame = checked(await self.connection.recv())
                 if wanted(frame):
                     return frame
                 self.frames.append(frame)
@@ -65,12 +68,24 @@ class Client:
         async with asyncio.timeout(within):
             try:
                 while True:
-                    self.frames.append(json.loads(await self.connection.recv()))
+                    self.frames.append(checked(await self.connection.recv()))
             except ConnectionClosed as closed:
                 return closed.rcvd.code if closed.rcvd else None
 
     async def is_alive(self) -> bool:
         return (await self.ask("heartbeat"))["type"] == "ack"
+
+
+def checked(text: str | bytes) -> Frame:
+    """Read a frame that the server has sent, which must be as its schema says."""
+    frame: Frame = json.loads(text, parse_constant=pytest.fail)
+    if frame["type"] == "ack":
+        assert set(frame) == {"type", "ack", "data"}
+    else:
+        assert set(frame) - {"ack"} == {"type", "data"}
+        assert frame["type"] == "error" or "ack" not in frame
+        server_frames.FRAMES[frame["type"]].model_validate(frame["data"])
+    return frame
 
 
 @contextlib.asynccontextmanager

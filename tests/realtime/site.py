@@ -22,7 +22,7 @@ from typing import Any
 from tests.support.eventually import eventually_sync
 
 ROOT = Path(__file__).resolve().parents[2]
-USERS = 150
+USERS = 400
 
 PREPARE = f"""
 import json
@@ -103,6 +103,7 @@ class Site:
     prefix: str = field(default_factory=lambda: f"site-{uuid.uuid4().hex[:12]}")
     accounts: list[Account] = field(default_factory=list)
     used: int = 0
+    more: dict[str, str] = field(default_factory=dict)  # environment of its servers
 
     @property
     def environment(self) -> dict[str, str]:
@@ -116,6 +117,7 @@ class Site:
             "DJANGO_SETTINGS_MODULE": "project.settings",
             "ALLOWED_HOSTS": "127.0.0.1,localhost,board.example",
             "CSRF_TRUSTED_ORIGINS": "https://trusted.example,https://*.family.example",
+            **self.more,
         }
 
     def prepare(self) -> None:
@@ -160,19 +162,19 @@ from tasks_app.models import ApiToken
             database.execute(statement, values)
 
     @contextlib.contextmanager
-    def serving(self, kind: str) -> Iterator[Server]:
-        server = self.start(kind)
+    def serving(self, kind: str, *options: str) -> Iterator[Server]:
+        server = self.start(kind, *options)
         try:
             yield server
         finally:
             server.stop()
 
-    def start(self, kind: str) -> Server:
+    def start(self, kind: str, *options: str) -> Server:
         port = free_port()
         log = self.folder / f"{kind}-{port}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                command(kind, port),
+                [*command(kind, port), *options],
                 cwd=ROOT, env=self.environment, stdout=output, stderr=subprocess.STDOUT,
             )  # fmt: skip
         server = Server(kind, port, process, log)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from realtime.services import pools
 from tasks_app import api
 from tasks_app.worker.worker import Worker
 from tests import sample_tasks
@@ -87,6 +88,51 @@ async def test_a_slow_reader_is_dropped_and_resumes_where_it_was(
         await client.ask("task:subscribe", {"task_id": task_ids[0], "last_event_id": last})
         await read_on(client, mine_so_far)
     assert mine_so_far == events
+
+
+PINGS = {
+    "daphne": ("--ping-interval", "1", "--ping-timeout", "2"),
+    "uvicorn": ("--ws-ping-interval", "1", "--ws-ping-timeout", "2"),
+}
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+async def test_a_peer_that_answers_no_ping_is_dropped_and_its_session_ends(
+    site: Site, kind: str
+) -> None:
+    """As one whose machine lost power, or its network."""
+    mine, other = site.account(), site.account()
+    with site.serving(kind, *PINGS[kind]) as server, socket.socket() as mute:
+        async with dial(server.url, other.bearer) as neighbour:
+            await asyncio.to_thread(mute.connect, ("127.0.0.1", server.port))
+            mute.sendall(
+                "\r\n".join(
+                    [
+                        "GET /ws/ HTTP/1.1", f"Host: 127.0.0.1:{server.port}",
+                        "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
+                        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+                        f"Authorization: Bearer {mine.token}", "", "",
+                    ]
+                ).encode()
+            )  # fmt: skip
+            assert b"101" in await asyncio.to_thread(mute.recv, 100)
+
+            async def is_known() -> bool:
+                return mine.id in await users_in_pool()
+
+            async def is_forgotten() -> bool:
+                return mine.id not in await users_in_pool()
+
+            await eventually(is_known)
+            await eventually(is_forgotten, within=30, every=0.1)
+            assert not is_held(server, mute.getsockname()[1])
+            assert other.id in await users_in_pool()
+            assert await neighbour.is_alive()
+
+
+async def users_in_pool() -> set[str]:
+    _, found = await asyncio.to_thread(pools.sessions_sync, 0, 1000)
+    return {session.card.user_id for session in found}
 
 
 async def test_sigterm_says_1012_and_the_next_process_goes_on(
@@ -181,6 +227,7 @@ async def test_changes_during_a_broken_subscription_are_shown_after_it(
     mine = whole_site.account()
     with site.serving("daphne") as server:
         async with dial(server.url, mine.bearer) as client:
+            await client.ask("user-join")
             task_id = await start(mine, sample_tasks.add, 1, 2)
             await client.next("task:update")
             own_redis.kill()

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import resource
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 
 from realtime.domain.limits import MAX_FRAME_BYTES
 from tests.realtime.client import Client, dial
-from tests.realtime.site import Server, Site
+from tests.realtime.conftest import SERVERS
+from tests.realtime.site import Account, Server, Site
 from tests.support.eventually import eventually
 
 ack = 7
@@ -35,7 +40,7 @@ BAD_FRAMES = {
     "ack is true": ('{"type": "heartbeat", "ack": true}', "bad_frame"),
     "ack is negative": ('{"type": "heartbeat", "ack": -1}', "bad_frame"),
     "ack is a fraction": ('{"type": "heartbeat", "ack": 1.5}', "bad_frame"),
-    "unknown type": ('{"type": "room:join", "data": {"room": "public:a"}}', "unknown_type"),
+    "unknown type": ('{"type": "room:enter", "data": {"room": "public:a"}}', "unknown_type"),
     "surrogate type": ('{"type": "\\ud800"}', "unknown_type"),
     "method name": ('{"type": "__init__"}', "unknown_type"),
     "data is a list": ('{"type": "task:subscribe", "data": []}', "invalid"),
@@ -53,6 +58,19 @@ BAD_FRAMES = {
     "item is too long": (f'{{"type": "task:stop", "data": {{"item_id": "{LONG}"}}}}', "invalid"),
     "token is an object": ('{"type": "user-join", "data": {"auth": {"token": {}}}}', "invalid"),
     "auth is text": ('{"type": "user-join", "data": {"auth": "x"}}', "invalid"),
+    "no room": ('{"type": "room:join"}', "invalid"),
+    "room is empty": ('{"type": "room:join", "data": {"room": ""}}', "invalid"),
+    "room is too long": (f'{{"type": "room:join", "data": {{"room": "{"a" * 81}"}}}}', "invalid"),
+    "room with a space": ('{"type": "room:join", "data": {"room": "public: a"}}', "invalid"),
+    "room with braces": ('{"type": "room:join", "data": {"room": "public:{a}"}}', "invalid"),
+    "room with a line end": ('{"type": "room:leave", "data": {"room": "public:a\\n"}}', "invalid"),
+    "no event": ('{"type": "room:send", "data": {"room": "public:a"}}', "invalid"),
+    "event is empty": ('{"type": "room:send", "data": {"room": "r", "event": ""}}', "invalid"),
+    "event is a number": ('{"type": "room:send", "data": {"room": "r", "event": 1}}', "invalid"),
+    "room not joined": ('{"type": "room:send", "data": {"room": "r", "event": "x"}}', "forbidden"),
+    "no call": ('{"type": "call:reply", "data": {"data": 1}}', "invalid"),
+    "call with a line end": ('{"type": "call:reply", "data": {"call_id": "a\\n"}}', "invalid"),
+    "unknown call": ('{"type": "call:reply", "data": {"call_id": "a"}}', "not_found"),
     "event id is a number": (
         '{"type": "task:subscribe", "data": {"task_id": "a", "last_event_id": 1}}',
         "invalid",
@@ -112,6 +130,53 @@ async def test_frames_up_to_the_limit_pass_and_larger_ones_close_1009(
         await client.connection.send(full + " ")
         assert await client.close_code() == 1009
         assert await neighbour.is_alive()
+
+
+async def test_nothing_that_clients_send_fills_the_memory(whole_site: Site, redis_url: str) -> None:
+    """Round after round of everything bad at once: what one round costs is given back."""
+    site = whole_site
+    mine, other = site.account(), site.account()
+    for kind in SERVERS:
+        with site.serving(kind) as server:
+            async with dial(server.url, other.bearer) as neighbour:
+                for _ in range(3):  # the allocator and its caches settle
+                    await bad_round(server, mine)
+                before = resident_bytes(server)
+                for _ in range(6):
+                    await bad_round(server, mine)
+                    assert await neighbour.is_alive()
+                # A single leaked large frame per round would be twice that.
+                assert resident_bytes(server) - before < 30 * 1024 * 1024
+
+
+async def bad_round(server: Server, account: Account) -> None:
+    """Send, each on a socket of its own, what closes the socket and what is refused."""
+    tiny = '{"type": "usage", "data": {"model": "x"}}'
+    signed_in = [
+        ["x" * 10_000_000],
+        [tiny] * 10_000,
+        ['{"data":' * 100_000 + "1" + "}" * 100_000] * 5,
+        [bytes(100_000)] * 20,
+        ['{"type": "task:subscribe", "data": {"task_id": "' + "0" * 32 + '"}}'] * 500,
+    ]
+    floods = [flood(server, account.bearer, frames) for frames in signed_in]
+    floods += [flood(server, None, frames) for frames in (["}{"] * 1000, ["x" * 10_000_000])]
+    async with asyncio.timeout(60):
+        await asyncio.gather(*floods)
+
+
+async def flood(
+    server: Server, headers: dict[str, str] | None, frames: Sequence[str | bytes]
+) -> None:
+    with contextlib.suppress(ConnectionClosed):
+        async with dial(server.url, headers, compression=None) as client:
+            for frame in frames:
+                await client.connection.send(frame)
+
+
+def resident_bytes(server: Server) -> int:
+    pages = Path(f"/proc/{server.process.pid}/statm").read_text().split()[1]
+    return int(pages) * resource.getpagesize()
 
 
 async def test_ten_megabytes_close_1009(site: Site, server: Server) -> None:

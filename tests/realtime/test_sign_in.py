@@ -7,13 +7,14 @@ import contextlib
 import json
 
 import pytest
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from realtime.domain.limits import MAX_SOCKETS_BEFORE_SIGN_IN
 from tasks_app import api
 from tests import sample_tasks
 from tests.realtime.client import dial
 from tests.realtime.site import Account, Server, Site
+from tests.support.eventually import eventually
 
 
 def is_card_of(account: Account, frame: dict[str, object]) -> bool:
@@ -131,6 +132,54 @@ async def test_a_forged_user_id_in_the_payload_is_ignored(site: Site, server: Se
     async with dial(server.url, mine.bearer) as client:
         answer = await client.ask("user-join", {"user_id": other.id, "id": other.id})
         assert is_card_of(mine, answer)
+
+
+async def test_a_token_in_the_wrong_place_signs_nobody_in(site: Site, server: Server) -> None:
+    token = site.account().token
+    elsewhere: list[tuple[str, dict[str, object]]] = [
+        (f"{server.url}?token={token}", {}),
+        (server.url, {"headers": {"Cookie": f"sessionid={token}"}}),
+        (server.url, {"headers": {"Authorization": token}}),
+        (server.url, {"headers": {"X-Token": token}}),
+        (server.url, {"subprotocols": ["signalbox", token]}),
+    ]
+    for url, options in elsewhere:
+        async with dial(url, **options) as client:
+            assert await client.refusal("heartbeat") == "not_signed_in", options
+    async with dial(server.url) as client:
+        for data in ({"auth": token}, {"auth": {"Authorization": token}}):
+            assert await client.refusal("user-join", data) == "invalid", data
+        assert await client.refusal("user-join", {"token": token}) == "not_signed_in"
+        assert await client.close_code() == 4401
+
+
+async def test_sockets_per_user_are_bounded(whole_site: Site) -> None:
+    tight = {"DJANGO_SETTINGS_MODULE": "tests.realtime.tight_settings"}
+    site = Site(folder=whole_site.folder, redis_url=whole_site.redis_url, more=tight)
+    mine, other = whole_site.account(), whole_site.account()
+    async with contextlib.AsyncExitStack() as stack:
+        server = stack.enter_context(site.serving("daphne"))
+        held = [await stack.enter_async_context(dial(server.url, mine.bearer)) for _ in range(3)]
+        assert all([await client.is_alive() for client in held])
+        for _ in range(2):
+            async with dial(server.url, mine.bearer) as one_too_many:
+                assert await one_too_many.close_code() == 1013
+            async with dial(server.url) as one_too_many:
+                data = {"auth": {"token": mine.token}}
+                assert await one_too_many.refusal("user-join", data) == "rate_limited"
+                assert await one_too_many.close_code() == 1013
+        async with dial(server.url, other.bearer) as neighbour:
+            assert await neighbour.is_alive()
+        await held[0].connection.close()
+
+        async def is_let_in() -> bool:
+            async with dial(server.url, mine.bearer) as next_in_line:
+                with contextlib.suppress(ConnectionClosed):
+                    return await next_in_line.is_alive()
+            return False
+
+        await eventually(is_let_in)
+        assert await held[1].is_alive()
 
 
 async def test_closes_4408_when_nobody_signs_in(servers: dict[str, Server], site: Site) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from realtime.domain.limits import MAX_SUBSCRIPTIONS
+from realtime.domain.limits import CONFIGURABLE
 from tasks_app import api
 from tasks_app.worker.worker import Worker
 from tests import sample_tasks
@@ -199,7 +199,10 @@ async def test_unsubscribe_ends_the_events(site: Site, server: Server, worker: W
 
 async def test_subscriptions_per_socket_are_bounded(site: Site, server: Server) -> None:
     mine = site.account()
-    ids = [await enqueue(mine, sample_tasks.add, 1, 2) for _ in range(MAX_SUBSCRIPTIONS + 1)]
+    ids = [
+        await enqueue(mine, sample_tasks.add, 1, 2)
+        for _ in range(CONFIGURABLE["subscriptions"] + 1)
+    ]
     async with dial(server.url, mine.bearer) as client:
         for task_id in ids[:-1]:
             await client.ask("task:subscribe", {"task_id": task_id})

@@ -12,7 +12,12 @@ from django.utils import timezone
 
 from tasks_app.models import ApiToken
 from tasks_app.services.access import aviewer_for, viewer_for
-from tasks_app.services.tokens import create_token, revoke_token, user_for_token
+from tasks_app.services.tokens import (
+    create_token,
+    revoke_token,
+    user_for_token,
+    users_for_tokens_sync,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -35,6 +40,20 @@ async def test_a_token_finds_its_user_and_is_stored_only_as_a_hash(ada: User) ->
     assert row.prefix == token[:8]
     assert token not in f"{row.name} {row.hash} {row.prefix}"
     assert row.expires_at is None
+
+
+def test_many_tokens_find_their_users_in_one_query(
+    ada: User, django_assert_num_queries: Any
+) -> None:
+    bob, idle = User.objects.create_user("bob"), User.objects.create_user("idle", is_active=False)
+    tokens = {create_token(user): user for user in (ada, ada, bob)}
+    expired = create_token(ada)
+    ApiToken.objects.filter(prefix=expired[:8]).update(expires_at=timezone.now())
+    wrong = [expired, create_token(idle), "", "x" * 201, "ü"]
+    with django_assert_num_queries(1):
+        assert users_for_tokens_sync([*tokens, *wrong]) == tokens
+    with django_assert_num_queries(0):
+        assert users_for_tokens_sync([""]) == {}
 
 
 async def test_what_is_no_token_finds_nobody(ada: User) -> None:

@@ -10,6 +10,7 @@ import { ApiError, SIGNED_OUT, pageData, readTask, readTasks, stopTask } from ".
 import { Connection } from "./connection.js";
 import { byId, say } from "./dom.js";
 import { Output } from "./output.js";
+import { Presence } from "./presence.js";
 import { SignalboxSocket, SocketError } from "./socket.js";
 import { StartForm } from "./startform.js";
 import { Tabs } from "./tabs.js";
@@ -23,6 +24,7 @@ const READ_AGAIN_MS = 3000;
 const READ_SOON_MS = 150;
 const HASH = "#task=";
 const NOT_SIGNED_IN = 4401;
+const ROOM = "public:board";
 
 /** @param {string} hash @returns {string} the task named in the address; "" when none can be read */
 function idIn(hash) {
@@ -56,13 +58,19 @@ class Board {
     this.#tasks.apply(task);
     this.#choose(task.id);
   });
-  #socket = new SignalboxSocket(socketUrl(), (state) => this.#connectionChanged(state));
+  #socket = new SignalboxSocket("/ws/", (state) => this.#connectionChanged(state));
   #connection = new Connection(() => this.#socket.probe());
+  #presence = new Presence(this.#me);
 
   open() {
     this.#socket.on("task:update", (task) => {
       this.#tasks.apply(task);
       this.#chooseByItself();
+    });
+    this.#socket.on("usage", ({ model_ids }) => this.#presence.showModels(model_ids));
+    this.#socket.join(ROOM, {
+      presence: (presence) => this.#presence.show(presence),
+      gone: () => this.#presence.hide(),
     });
     this.#output.clear();
     this.#selectFromAddress();
@@ -81,6 +89,8 @@ class Board {
     this.#connection.show(state);
     // What changed while there was no connection is only in the list.
     if (state.kind === "live") this.#readList();
+    // Models in use are told when they change, and to a new connection if there are any.
+    if (state.kind === "connecting") this.#presence.showModels([]);
     // Where sockets are blocked but requests pass, the selected task still comes to its end.
     if (state.kind === "waiting" && this.#selected) this.#readSelected(this.#selected);
   }
@@ -225,12 +235,6 @@ class Board {
     }
     await this.#readSelected(id);
   }
-}
-
-function socketUrl() {
-  const url = new URL("/ws/", location.href);
-  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-  return url.href;
 }
 
 new Board().open();

@@ -1,13 +1,20 @@
 // @ts-check
 /**
- * The client of the WebSocket `/ws/`: joins, stays connected, and resumes the tasks it watches.
+ * The client of the WebSocket `/ws/`: joins, stays connected, resumes the tasks it watches, is in
+ * rooms, and answers the server's questions.
  *
  * It knows nothing of pages. Text of tasks arrives once and in order: after every reconnect each
- * watched task is subscribed again from the last event that was seen.
+ * watched task is subscribed again from the last event that was seen, and each room joined again.
  *
  * @typedef {{id: string, type: string, data: Record<string, any>}} TaskEvent
  * @typedef {{event: (event: TaskEvent) => void, gone: (error: SocketError) => void}} TaskHandler
  * @typedef {{taskId: string, lastEventId: string, handler: TaskHandler, armed: boolean}} Watch
+ * @typedef {{room: string, count: number, users: {id: string, name: string}[]}} Presence
+ * @typedef {{room: string, from: {id: string, name: string}, event: string, data: any}} RoomEvent
+ * @typedef {{presence?: (presence: Presence) => void, event?: (event: RoomEvent) => void,
+ *   gone?: (error: SocketError) => void}} RoomHandler
+ * @typedef {{name: string, handler: RoomHandler, armed: boolean}} Seat
+ * @typedef {{send: (event: string, data?: any) => boolean, leave: () => void}} Room
  * @typedef {{kind: "idle"} | {kind: "connecting"} | {kind: "live"}
  *   | {kind: "waiting", until: number, offline: boolean}
  *   | {kind: "final", code: number}} ConnectionState
@@ -26,6 +33,9 @@ const BACK_OFF_LAST_MS = 15_000;
 
 /** Codes that say "never": asking again on a new connection would not help. */
 const HOPELESS = new Set(["not_found", "forbidden", "invalid", "not_signed_in"]);
+
+/** The same for a room, where too many are too many on any connection. */
+const ROOM_HOPELESS = new Set([...HOPELESS, "rate_limited"]);
 
 /** A refusal by the server, or `offline` and `deadline` when it did not get that far. */
 export class SocketError extends Error {
@@ -65,6 +75,10 @@ export class SignalboxSocket {
   #watches = new Map();
   /** @type {Map<string, Promise<void>>} task id → its unsubscription, while that is under way */
   #leaving = new Map();
+  /** @type {Map<string, Seat>} */
+  #seats = new Map();
+  /** @type {Map<string, (data: any) => any>} question's kind → who answers it */
+  #answerers = new Map();
   #nextAck = 1;
   #failures = 0;
   #retryTimer = 0;
@@ -76,12 +90,13 @@ export class SignalboxSocket {
   #url;
 
   /**
-   * @param {string} url
+   * @param {string | URL} url an address of its own, or one on the page's server such as "/ws/"
    * @param {(state: ConnectionState) => void} onState called at every change of `state`; a state
    *   of kind `final` is a close code 44xx: the server does not want this client again
    */
   constructor(url, onState = () => {}) {
-    this.#url = url;
+    this.#url = new URL(url, location.href);
+    this.#url.protocol = this.#url.protocol.replace(/^http/, "ws");
     this.#onState = onState;
   }
 
@@ -93,6 +108,17 @@ export class SignalboxSocket {
    */
   on(type, handler) {
     this.#handlers.set(type, handler);
+  }
+
+  /**
+   * Answer the server's questions of a kind with what `handler` returns or its promise brings. One
+   * that fails leaves the question unanswered, and whoever asked waits until its time is over.
+   *
+   * @param {string} kind
+   * @param {(data: any) => any} handler
+   */
+  answer(kind, handler) {
+    this.#answerers.set(kind, handler);
   }
 
   /** Connect, and stay connected until `close` or a final close code. */
@@ -163,6 +189,24 @@ export class SignalboxSocket {
     return () => this.#unwatch(watch);
   }
 
+  /**
+   * Be in a room, across reconnects, until `leave`. A room is joined once at a time; `gone` is
+   * called when the server does not let us in, or not any more.
+   *
+   * @param {string} name
+   * @param {RoomHandler} [handler]
+   * @returns {Room} `send` answers whether the event could be sent: without a connection it is lost
+   */
+  join(name, handler = {}) {
+    const seat = { name, handler, armed: false };
+    this.#seats.set(name, seat);
+    if (this.state.kind === "live") this.#enter(seat);
+    return {
+      send: (event, data = null) => seat.armed && this.#say("room:send", { room: name, event, data }),
+      leave: () => this.#leave(seat),
+    };
+  }
+
   // --- one connection -----------------------------------------------------------------------
 
   #connect() {
@@ -186,6 +230,7 @@ export class SignalboxSocket {
     this.#stableTimer = window.setTimeout(() => (this.#failures = 0), STABLE_MS);
     this.#heartbeatTimer = window.setInterval(() => this.#beat(), HEARTBEAT_MS);
     for (const watch of this.#watches.values()) this.#subscribe(watch);
+    for (const seat of this.#seats.values()) this.#enter(seat);
     this.#change({ kind: "live" });
   }
 
@@ -239,6 +284,7 @@ export class SignalboxSocket {
       ws.close();
     }
     for (const watch of this.#watches.values()) watch.armed = false;
+    for (const seat of this.#seats.values()) seat.armed = false;
     const pending = [...this.#pending.values()];
     this.#pending.clear();
     for (const { reject, timer } of pending) {
@@ -260,6 +306,8 @@ export class SignalboxSocket {
     const { type, data = {}, ack } = JSON.parse(text);
     if (type === "ack" || type === "error") this.#settle(ack, type, data);
     else if (type === "task:event") this.#deliver(data);
+    else if (type === "call") this.#asked(data);
+    else if (type === "room:event" || type === "room:presence") this.#toRoom(type, data);
     else this.#handlers.get(type)?.(data);
   }
 
@@ -271,14 +319,47 @@ export class SignalboxSocket {
   #settle(ack, type, data) {
     const pending = ack === undefined ? undefined : this.#pending.get(ack);
     if (ack === undefined || !pending) {
-      const watch = this.#watches.get(data.task_id); // a subscription that ended before its task
-      if (type === "error" && watch) this.#refused(watch, new SocketError(data.code, data.detail));
+      if (type === "error") this.#ended(data);
       return;
     }
     this.#pending.delete(ack);
     clearTimeout(pending.timer);
     if (type === "ack") pending.resolve(data);
     else pending.reject(new SocketError(data.code, data.detail));
+  }
+
+  /**
+   * A subscription that ended before its task, or a room that we may not be in any more.
+   *
+   * @param {{code: string, detail: string, task_id?: string, room?: string}} data
+   */
+  #ended({ code, detail, task_id = "", room = "" }) {
+    const watch = this.#watches.get(task_id);
+    if (watch) this.#refused(watch, new SocketError(code, detail));
+    const seat = this.#seats.get(room);
+    if (seat) this.#unseat(seat, new SocketError(code, detail));
+  }
+
+  /**
+   * Send a frame that needs no answer.
+   *
+   * @param {string} type
+   * @param {Record<string, any>} data
+   */
+  #say(type, data) {
+    if (this.#ws?.readyState !== WebSocket.OPEN) return false;
+    this.#ws.send(JSON.stringify({ type, data }));
+    return true;
+  }
+
+  /** @param {{call_id: string, kind: string, data: any}} call */
+  async #asked({ call_id, kind, data }) {
+    const ws = this.#ws;
+    const answerer = this.#answerers.get(kind);
+    if (!answerer) return;
+    const answer = await answerer(data);
+    // Only the session that was asked may answer, and a new connection is another one.
+    if (ws === this.#ws) this.#say("call:reply", { call_id, data: answer ?? null });
   }
 
   /** @param {TaskEvent & {task_id: string}} event */
@@ -332,5 +413,50 @@ export class SignalboxSocket {
         if (this.#leaving.get(taskId) === left) this.#leaving.delete(taskId);
       });
     this.#leaving.set(taskId, left);
+  }
+
+  // --- rooms --------------------------------------------------------------------------------
+
+  /** @param {Seat} seat */
+  async #enter(seat) {
+    const ws = this.#ws;
+    seat.armed = true;
+    try {
+      await this.request("room:join", { room: seat.name });
+    } catch (error) {
+      if (!(error instanceof SocketError) || ws !== this.#ws) return;
+      if (ROOM_HOPELESS.has(error.code)) this.#unseat(seat, error);
+      else this.#lost(); // Redis or the database is away: begin afresh
+    }
+  }
+
+  /**
+   * @param {string} type
+   * @param {any} data
+   */
+  #toRoom(type, data) {
+    const seat = this.#seats.get(data.room);
+    if (!seat?.armed) return;
+    if (type === "room:event") seat.handler.event?.(data);
+    else seat.handler.presence?.(data);
+  }
+
+  /**
+   * @param {Seat} seat
+   * @param {SocketError} error
+   */
+  #unseat(seat, error) {
+    if (this.#seats.get(seat.name) !== seat) return;
+    this.#seats.delete(seat.name);
+    seat.armed = false;
+    seat.handler.gone?.(error);
+  }
+
+  /** @param {Seat} seat */
+  #leave(seat) {
+    if (this.#seats.get(seat.name) !== seat) return;
+    this.#seats.delete(seat.name);
+    if (seat.armed) this.#say("room:leave", { room: seat.name });
+    seat.armed = false;
   }
 }

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.domain import messages
+from realtime.domain import messages, server_frames
 from realtime.domain.messages import FrameError, TaskStop, TaskSubscribe, UserJoin
 
 CODES = {"bad_frame", "unknown_type", "invalid"}
@@ -21,7 +21,8 @@ def frame(kind: str, **data: Any) -> str:
 
 def test_parses_each_frame_into_its_type() -> None:
     for kind, model in messages.FRAMES.items():
-        incoming = messages.parse(frame(kind, task_id="a", auth={"token": "t"}))
+        fields = {"task_id": "a", "room": "r", "event": "e", "call_id": "c", "model": "m"}
+        incoming = messages.parse(frame(kind, auth={"token": "t"}, **fields))
         assert type(incoming.frame) is model
         assert incoming.ack == 3
 
@@ -70,7 +71,9 @@ def test_whatever_comes_is_refused_with_a_code(text: str) -> None:
 @given(
     st.sampled_from(sorted(messages.FRAMES)),
     st.dictionaries(
-        st.sampled_from(["task_id", "item_id", "last_event_id", "auth"]),
+        st.sampled_from(
+            ["task_id", "item_id", "last_event_id", "auth", "room", "event", "data", "call_id"]
+        ),
         st.none() | st.booleans() | st.text() | st.integers() | st.just({"token": "t"}),
     ),
 )
@@ -97,3 +100,27 @@ def test_a_lone_surrogate_is_escaped() -> None:
 
 def test_text_beyond_ascii_is_not_escaped() -> None:
     assert "größer" in messages.encode("task:event", {"text": "größer"})
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999"])
+def test_what_json_cannot_write_is_a_value_error(number: str) -> None:
+    envelope = f'{{"type": "room:send", "data": {{"room": "r", "event": "e", "data": {number}}}}}'
+    incoming = messages.parse(envelope).frame
+    assert isinstance(incoming, messages.RoomSend)
+    with pytest.raises(ValueError, match="JSON"):
+        messages.encode("room:event", {"data": incoming.data})
+
+
+def test_nesting_that_can_be_read_but_not_written_is_a_value_error() -> None:
+    deep: list[Any] = []
+    for _ in range(200_000):
+        deep = [deep]
+    with pytest.raises(ValueError, match="deeply"):
+        messages.encode("room:event", deep)
+
+
+def test_each_frame_of_the_server_has_one_schema() -> None:
+    for kind, model in server_frames.FRAMES.items():
+        assert model.__doc__, kind
+    assert len(set(server_frames.FRAMES.values())) == len(server_frames.FRAMES)
+    assert len(set(messages.FRAMES.values())) == len(messages.FRAMES)
