@@ -1,0 +1,89 @@
+// @ts-check
+/**
+ * The editor of a shared document: CodeMirror in a shadow root of its own, where its styles are
+ * adopted as sheets; in the page itself they would be inline, which a content policy may forbid.
+ *
+ * @typedef {import("./shared.js").SharedDocument} SharedDocument
+ */
+
+import { defaultKeymap } from "@codemirror/commands";
+import { search, searchKeymap } from "@codemirror/search";
+import { Compartment, EditorState } from "@codemirror/state";
+import { EditorView, highlightSpecialChars, keymap, placeholder } from "@codemirror/view";
+import { yCollab, yUndoManagerKeymap } from "y-codemirror.next";
+
+import { carets } from "./carets.js";
+import { look } from "./look.js";
+
+export class Editor {
+  #view;
+  #rights = new Compartment();
+
+  /**
+   * @param {HTMLElement} host
+   * @param {SharedDocument} shared
+   * @param {{isReader: boolean, moved?: () => void}} options `moved` is called when one's own
+   *   selection or the text has changed
+   */
+  constructor(host, shared, { isReader, moved = () => {} }) {
+    const root = host.shadowRoot ?? host.attachShadow({ mode: "open" });
+    this.#view = new EditorView({
+      root,
+      parent: /** @type {any} */ (root),
+      state: EditorState.create({
+        doc: shared.text.toString(),
+        extensions: [
+          // Yjs counts every character: a carriage return is one of them and no end of a line.
+          EditorState.lineSeparator.of("\n"),
+          yCollab(shared.text, null, { undoManager: shared.undoManager }),
+          carets(shared),
+          keymap.of([...yUndoManagerKeymap, ...searchKeymap, ...defaultKeymap]),
+          search({ top: true }),
+          highlightSpecialChars(),
+          EditorView.lineWrapping,
+          EditorView.updateListener.of((update) => {
+            if (update.docChanged || update.selectionSet) moved();
+          }),
+          this.#rights.of(rights(isReader)),
+          look,
+        ],
+      }),
+    });
+  }
+
+  /** @param {boolean} isReader */
+  setReader(isReader) {
+    this.#view.dispatch({ effects: this.#rights.reconfigure(rights(isReader)) });
+  }
+
+  focus() {
+    this.#view.focus();
+  }
+
+  get length() {
+    return this.#view.state.doc.length;
+  }
+
+  /** Where the caret is, counted in UTF-16 units as Yjs counts. */
+  get caret() {
+    return this.#view.state.selection.main.head;
+  }
+
+  destroy() {
+    this.#view.destroy();
+  }
+}
+
+/** @param {boolean} isReader */
+function rights(isReader) {
+  /** @type {Record<string, string>} */
+  const attributes = { "aria-label": "Document text", autocapitalize: "sentences", spellcheck: "true" };
+  // Not editable, yet reachable: a reader scrolls and selects with the keyboard too.
+  if (isReader) Object.assign(attributes, { tabindex: "0", "aria-readonly": "true" });
+  return [
+    EditorState.readOnly.of(isReader),
+    EditorView.editable.of(!isReader),
+    EditorView.contentAttributes.of(attributes),
+    placeholder(isReader ? "Nothing is written here yet." : "Write here."),
+  ];
+}
