@@ -186,7 +186,7 @@ def install(folder: Path, tools: Tools) -> None:
 def _version(node: str) -> int:
     """Return the major version, 0 if it cannot be run."""
     try:
-        told = subprocess.run(
+        told = subprocess.run(  # noqa: S603 found on PATH or in our own packages
             [node, "--version"],
             capture_output=True, text=True, timeout=QUESTION_SECONDS, check=True,
         ).stdout  # fmt: skip
@@ -200,7 +200,7 @@ def _run(
 ) -> None:
     """Run a program to its end; whatever happens to us, it and its children end too."""
     try:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 the same
             command, cwd=folder, env=environment, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
             process_group=0,

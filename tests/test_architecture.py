@@ -266,6 +266,7 @@ ENVIRONMENT_READERS = {
     "tasks_app.supervisor.first_run": "DJANGO_SUPERUSER_*, as Django's createsuperuser reads them",
     "tasks_app.supervisor.console": "NO_COLOR, which belongs to the terminal",
     "tasks_app.supervisor.child": "hands the whole environment on",
+    "realtime.bundle": "the same, to npm",
 }
 
 
