@@ -4,7 +4,7 @@
  *
  * @typedef {{name: string, colour: number}} Person
  * @typedef {{id: number, name: string, colour: number, isSelf: boolean}} Present
- * @typedef {{kind: "connecting"} | {kind: "live"} | {kind: "lost"} | {kind: "final", code: number}} Line
+ * @typedef {{kind: "connecting"} | {kind: "live"} | {kind: "lost", until: number} | {kind: "final", code: number}} Line
  */
 
 import * as decoding from "lib0/decoding";
@@ -20,6 +20,7 @@ const COLOURS = ["#1d4fd7", "#b3221a", "#0b6b38", "#855000", "#7a2fa0", "#0f6674
 const MESSAGE_SYNC = 0;
 const MESSAGE_AUTH = 2;
 const ASK_MS = 200;
+const LONGEST_PAUSE_MS = 10_000;
 
 export class SharedDocument {
   doc = new Y.Doc();
@@ -47,7 +48,7 @@ export class SharedDocument {
   constructor(serverUrl, id, me, on) {
     this.#on = on;
     // Other tabs of this browser are reached over the server too: only it knows who may write.
-    const options = { connect: false, disableBc: true, maxBackoffTime: 10_000 };
+    const options = { connect: false, disableBc: true, maxBackoffTime: LONGEST_PAUSE_MS };
     this.#provider = new WebsocketProvider(serverUrl, id, this.doc, options);
     const color = COLOURS[me.colour % COLOURS.length];
     this.awareness.setLocalStateField("user", { name: me.name, color, colorLight: `${color}33` });
@@ -84,7 +85,9 @@ export class SharedDocument {
     });
     provider.on("connection-close", () => {
       this.#isSynced = false;
-      if (!isFinal) this.#on.line({ kind: "lost" });
+      // What the provider will wait: it counts this failure, then doubles from 100 ms.
+      const pause = Math.min(LONGEST_PAUSE_MS, 100 * 2 ** (provider.wsUnsuccessfulReconnects + 1));
+      if (!isFinal) this.#on.line({ kind: "lost", until: Date.now() + pause });
     });
     provider.on("closed", ({ code }) => {
       isFinal = true;

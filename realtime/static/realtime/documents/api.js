@@ -1,0 +1,102 @@
+// @ts-check
+/**
+ * REST calls of the documents pages.
+ *
+ * @typedef {"owner" | "write" | "read"} Permission
+ *
+ * @typedef {object} Doc a document as the REST API describes it
+ * @property {string} id
+ * @property {string} title
+ * @property {string} [content]
+ * @property {number} version the last one saved
+ * @property {string} updated_at when that was
+ * @property {Permission} permission
+ */
+
+import { call } from "../api.js";
+
+const ALL = "/api/v1/documents";
+
+/** @param {string} id */
+function place(id) {
+  return `${ALL}/${encodeURIComponent(id)}`;
+}
+
+/**
+ * @param {string | null} cursor
+ * @returns {Promise<{documents: Doc[], next_cursor: string | null}>}
+ */
+export function listDocuments(cursor) {
+  return call(cursor ? `${ALL}?cursor=${encodeURIComponent(cursor)}` : ALL);
+}
+
+/** @param {string} title @returns {Promise<Doc>} */
+export function createDocument(title) {
+  return call(ALL, { method: "POST", body: { title } });
+}
+
+/** @param {string} id @returns {Promise<Doc>} */
+export function readDocument(id) {
+  return call(place(id));
+}
+
+/** @param {string} id @param {Record<string, unknown>} change @returns {Promise<Doc>} */
+export function changeDocument(id, change) {
+  return call(place(id), { method: "PATCH", body: change });
+}
+
+/** @param {string} id */
+export function deleteDocument(id) {
+  return call(place(id), { method: "DELETE" });
+}
+
+/**
+ * @typedef {object} DocVersion
+ * @property {number} version
+ * @property {string} saved_at
+ * @property {string} [content]
+ *
+ * @param {string} id
+ * @param {string | null} cursor
+ * @returns {Promise<{versions: DocVersion[], next_cursor: string | null}>} newest first
+ */
+export function listVersions(id, cursor) {
+  const path = `${place(id)}/versions`;
+  return call(cursor ? `${path}?cursor=${encodeURIComponent(cursor)}` : path);
+}
+
+/** @param {string} id @param {number} version @returns {Promise<DocVersion>} */
+export function readVersion(id, version) {
+  return call(`${place(id)}/versions/${version}`);
+}
+
+/** @param {string} id @param {number} version @returns {Promise<Doc>} */
+export function restoreVersion(id, version) {
+  return call(`${place(id)}/versions/${version}/restore`, { method: "POST" });
+}
+
+/** @param {string} id @returns {Promise<{access: {username: string, permission: Permission}[]}>} */
+export function listAccess(id) {
+  return call(`${place(id)}/access`);
+}
+
+/** @param {string} id @param {string} name @param {Permission} permission */
+export function giveAccess(id, name, permission) {
+  return call(`${place(id)}/access/${encodeURIComponent(name)}`, { method: "PUT", body: { permission } });
+}
+
+/** @param {string} id @param {string} name */
+export function takeAccess(id, name) {
+  return call(`${place(id)}/access/${encodeURIComponent(name)}`, { method: "DELETE" });
+}
+
+/**
+ * Let a model write on in the document.
+ *
+ * @param {string} id
+ * @param {number} position where, counted in UTF-16 units
+ * @returns {Promise<import("../api.js").Task>}
+ */
+export function continueDocument(id, position) {
+  return call(`${place(id)}/continue`, { method: "POST", body: { position } });
+}
