@@ -78,6 +78,7 @@ MIDDLEWARE = [
 
 ROOT_URLCONF = "project.urls"
 ASGI_APPLICATION = "project.asgi.application"
+REST_ROUTERS = ["realtime.rest.documents.router"]  # what apps add to the REST API
 
 TEMPLATES = [
     {
@@ -193,6 +194,8 @@ if BEHIND_PROXY:
 # --- the web server that `manage.py web` starts ---------------------------------------------------
 
 PORT = env.number("PORT", 8000, minimum=1)
+DOCUMENT_SAVE_DEBOUNCE_MS = env.number("DOCUMENT_SAVE_DEBOUNCE_MS", 500, minimum=1)
+DOCUMENT_SAVE_MAX_WAIT_MS = env.number("DOCUMENT_SAVE_MAX_WAIT_MS", 5000, minimum=1)
 DOCUMENT_MAX_BYTES = env.number("DOCUMENT_MAX_BYTES", 16 * 1024 * 1024, minimum=1024)
 
 # --- static files, time, language ---------------------------------------------------------------

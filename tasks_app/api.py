@@ -58,6 +58,7 @@ from tasks_app.services.retry import (
     retry_task_sync,
     retry_tasks_sync,
 )
+from tasks_app.services.revocation import announce as announce_access
 from tasks_app.services.stats import read_stats, read_stats_sync
 from tasks_app.services.stop import stop_item, stop_task, stop_task_sync, stop_tasks_sync
 from tasks_app.services.tokens import user_for_token
@@ -69,15 +70,15 @@ from tasks_app.store.subscriptions import Subscriptions, subscriptions
 __all__ = [
     "FINAL", "Ask", "Children", "Event", "Filter", "Found", "JobReport", "Match", "Output", "Page",
     "PurgeCode", "Retried", "Stats", "StopCode", "Subscriptions", "Task", "TaskState", "Viewer",
-    "aviewer_for", "children_sync", "count_tasks_sync", "end_owned", "enqueue_sync",
-    "enqueue_task", "find_sync", "finished_ids_sync", "follow", "get_task", "is_retryable",
-    "is_served", "is_served_since", "list_tasks", "listen_access", "listen_all", "listen_user",
-    "may_delete", "periodic_jobs_sync", "ping", "prepare_task", "purge_tasks_sync", "read_output",
-    "read_output_sync", "read_stats", "read_stats_sync", "retry_failed_sync", "retry_task",
-    "retry_task_sync", "retry_tasks_sync", "search_tasks_sync", "send_task", "shutdown", "startup",
-    "stop_item", "stop_task", "stop_task_sync", "stop_tasks_sync", "subscriptions", "summaries",
-    "summaries_sync", "task_ids_sync", "unfinished_ids", "user_for_token", "viewer_for",
-    "wait_task", "with_results", "workers_alive",
+    "announce_access", "aviewer_for", "children_sync", "count_tasks_sync", "end_owned",
+    "enqueue_sync", "enqueue_task", "find_sync", "finished_ids_sync", "follow", "get_task",
+    "is_retryable", "is_served", "is_served_since", "list_tasks", "listen_access", "listen_all",
+    "listen_user", "may_delete", "periodic_jobs_sync", "ping", "prepare_task", "purge_tasks_sync",
+    "read_output", "read_output_sync", "read_stats", "read_stats_sync", "retry_failed_sync",
+    "retry_task", "retry_task_sync", "retry_tasks_sync", "search_tasks_sync", "send_task",
+    "shutdown", "startup", "stop_item", "stop_task", "stop_task_sync", "stop_tasks_sync",
+    "subscriptions", "summaries", "summaries_sync", "task_ids_sync", "unfinished_ids",
+    "user_for_token", "viewer_for", "wait_task", "with_results", "workers_alive",
 ]  # fmt: skip
 
 

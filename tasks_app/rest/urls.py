@@ -6,9 +6,11 @@ from collections.abc import Callable, Coroutine
 from inspect import iscoroutinefunction
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponseNotAllowed
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, URLResolver, path, re_path
+from django.utils.module_loading import import_string
 from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
 
@@ -33,6 +35,8 @@ rest.add_router("/v1", completions.router)
 rest.add_router("/v1", tasks.router)
 rest.add_router("/v1", account.router)
 rest.add_router("", tasks.reference)
+for router in getattr(settings, "REST_ROUTERS", ()):
+    rest.add_router("", import_string(router))
 
 
 @csrf_exempt  # nothing is changed here, and a client with a token expects JSON
