@@ -78,9 +78,10 @@ export const look = EditorView.theme({
   ".cm-searchMatch.cm-searchMatch-selected": { backgroundColor: "color-mix(in srgb, var(--accent) 32%, transparent)" },
 
   // A comparison: never by colour alone. What went is struck through, what came is underlined.
-  ".cm-changeGutter": { width: "4px", paddingLeft: "0" },
-  ".cm-changedLineGutter": { background: "var(--running)" },
-  ".cm-deletedLineGutter": { background: "var(--failed)" },
+  ".cm-gutters": { backgroundColor: "transparent", border: "none" },
+  ".cm-gutter.cm-changeGutter": { width: "4px", paddingLeft: "0" },
+  "& .cm-gutterElement.cm-changedLineGutter": { background: "var(--running)" },
+  "& .cm-gutterElement.cm-deletedLineGutter": { background: "var(--failed)" },
   "&.cm-merge-b .cm-changedLine": { backgroundColor: "color-mix(in srgb, var(--running) 10%, transparent)" },
   "&.cm-merge-b .cm-changedText, .cm-insertedLine .cm-changedText": {
     background: "color-mix(in srgb, var(--running) 18%, transparent)",

@@ -53,16 +53,14 @@ export function deleteDocument(id) {
 /**
  * @typedef {object} DocVersion
  * @property {number} version
- * @property {string} saved_at
+ * @property {string} created_at
  * @property {string} [content]
  *
  * @param {string} id
- * @param {string | null} cursor
- * @returns {Promise<{versions: DocVersion[], next_cursor: string | null}>} newest first
+ * @returns {Promise<{versions: DocVersion[]}>} those that are kept, newest first
  */
-export function listVersions(id, cursor) {
-  const path = `${place(id)}/versions`;
-  return call(cursor ? `${path}?cursor=${encodeURIComponent(cursor)}` : path);
+export function listVersions(id) {
+  return call(`${place(id)}/versions`);
 }
 
 /** @param {string} id @param {number} version @returns {Promise<DocVersion>} */
@@ -75,7 +73,7 @@ export function restoreVersion(id, version) {
   return call(`${place(id)}/versions/${version}/restore`, { method: "POST" });
 }
 
-/** @param {string} id @returns {Promise<{access: {username: string, permission: Permission}[]}>} */
+/** @param {string} id @returns {Promise<{access: {username: string, permission: Permission}[]}>} the owner is not among them */
 export function listAccess(id) {
   return call(`${place(id)}/access`);
 }

@@ -134,7 +134,7 @@ class DocumentPage {
     this.#showTitle();
     this.#title.readOnly = !canWrite;
     byId("read-only").hidden = canWrite;
-    byId("share").hidden = doc.permission !== "owner" && !this.#me.is_staff;
+    byId("share").hidden = doc.permission !== "owner";
     byId("undo").hidden = byId("redo").hidden = !canWrite;
     this.#versions.allow(canWrite);
     this.#editor?.setReader(!canWrite);

@@ -14,7 +14,7 @@ const READ_AGAIN_MS = 3000;
 const TICK_MS = 10_000;
 
 /** @type {Record<string, string>} */
-export const PERMISSIONS = { owner: "yours", write: "you may write", read: "you may read" };
+const PERMISSIONS = { owner: "owner", write: "may write", read: "may read" };
 
 class DocumentsPage {
   /** @type {Doc[]} */
@@ -90,8 +90,7 @@ class DocumentsPage {
     when.dateTime = document.updated_at;
     when.title = exact(document.updated_at);
     facts.append(PERMISSIONS[document.permission] ?? document.permission, " · ");
-    if (document.version) facts.append(`version ${document.version} · saved `, when);
-    else facts.append("made ", when);
+    facts.append(`version ${document.version} · saved `, when);
     link.append(facts);
     row.append(link);
     if (document.permission === "owner") row.append(this.#deleteButton(document));

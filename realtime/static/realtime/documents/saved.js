@@ -115,5 +115,5 @@ export class Saved {
 /** @param {Version} version */
 function savedText({ version, updated_at }) {
   const time = new Date(updated_at).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
-  return version ? `Saved · version ${version} · ${time}` : "Nothing to save yet";
+  return `Saved · version ${version} · ${time}`;
 }

@@ -2,7 +2,7 @@
 /** The dialog in which an owner gives others access and takes it away. */
 
 import { ApiError } from "../api.js";
-import { byId, icon, make, say, setText } from "../dom.js";
+import { byId, icon, make, say } from "../dom.js";
 import { giveAccess, listAccess, takeAccess } from "./api.js";
 
 /** @typedef {import("./api.js").Permission} Permission */
@@ -57,6 +57,7 @@ export class Sharing {
     try {
       const { access } = await listAccess(this.#id);
       this.#list.replaceChildren(...access.map((one) => this.#row(one)));
+      byId("share-empty").hidden = access.length > 0;
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       say(this.#trouble, `Who has access could not be read. ${error.message}`);
@@ -68,10 +69,6 @@ export class Sharing {
   #row({ username, permission }) {
     const row = make("li", "share-row");
     row.append(make("span", "name", username));
-    if (permission === "owner") {
-      row.append(make("span", "soft small", "owner"));
-      return row;
-    }
     const right = make("select");
     right.setAttribute("aria-label", `What ${username} may do`);
     for (const value of ["write", "read"]) right.append(make("option", "", value));

@@ -17,13 +17,10 @@ export class Versions {
   #list = byId("versions-list");
   #say = byId("versions-say");
   #trouble = byId("versions-trouble");
-  #more = byId("versions-more");
   #foot = byId("versions-foot");
   #restore = byId("restore");
   /** @type {DocVersion[]} */
   #versions = [];
-  /** @type {string | null} */
-  #next = null;
   #chosen = 0;
   #canWrite = false;
   #actions;
@@ -43,7 +40,6 @@ export class Versions {
     this.#panel.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
       if (event.key === "Escape") this.#close();
     });
-    this.#more.addEventListener("click", () => this.#read(this.#next));
     this.#restore.addEventListener("click", () => this.#restoreChosen());
   }
 
@@ -56,14 +52,14 @@ export class Versions {
 
   /** A version was saved: the list, if it is open, is out of date. */
   refresh() {
-    if (!this.#panel.hidden) this.#read(null);
+    if (!this.#panel.hidden) this.#read();
   }
 
   #open() {
     this.#panel.hidden = false;
     setAttribute(this.#button, "aria-expanded", "true");
     say(this.#say, "Reading the versions…");
-    this.#read(null);
+    this.#read();
     byId("versions-close").focus();
   }
 
@@ -74,12 +70,9 @@ export class Versions {
     this.#button.focus();
   }
 
-  /** @param {string | null} cursor */
-  async #read(cursor) {
+  async #read() {
     try {
-      const { versions, next_cursor: next } = await listVersions(this.#id, cursor);
-      this.#versions = cursor ? [...this.#versions, ...versions] : versions;
-      this.#next = next;
+      this.#versions = (await listVersions(this.#id)).versions;
       say(this.#trouble, "");
       say(this.#say, this.#versions.length ? "" : "No version has been kept yet. One is kept whenever the text is saved.");
     } catch (error) {
@@ -94,13 +87,12 @@ export class Versions {
     const focused = document.activeElement?.getAttribute("data-version");
     this.#list.replaceChildren(...this.#versions.map((version) => this.#row(version)));
     if (focused) this.#list.querySelector(`[data-version="${focused}"]`)?.focus();
-    this.#more.hidden = !this.#next;
     this.#foot.hidden = !this.#chosen;
     setText(this.#restore, `Restore version ${this.#chosen}`);
   }
 
   /** @param {DocVersion} version */
-  #row({ version, saved_at: savedAt }) {
+  #row({ version, created_at: savedAt }) {
     const row = make("li");
     const button = make("button", "version");
     button.type = "button";
