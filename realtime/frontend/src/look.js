@@ -80,8 +80,8 @@ export const look = EditorView.theme({
   // A comparison: never by colour alone. What went is struck through, what came is underlined.
   ".cm-gutters": { backgroundColor: "transparent", border: "none" },
   ".cm-gutter.cm-changeGutter": { width: "4px", paddingLeft: "0" },
-  "& .cm-gutterElement.cm-changedLineGutter": { background: "var(--running)" },
-  "& .cm-gutterElement.cm-deletedLineGutter": { background: "var(--failed)" },
+  "&.cm-editor.cm-merge-b .cm-changedLineGutter": { background: "var(--running)" },
+  "&.cm-editor.cm-merge-b .cm-deletedLineGutter": { background: "var(--failed)" },
   "&.cm-merge-b .cm-changedLine": { backgroundColor: "color-mix(in srgb, var(--running) 10%, transparent)" },
   "&.cm-merge-b .cm-changedText, .cm-insertedLine .cm-changedText": {
     background: "color-mix(in srgb, var(--running) 18%, transparent)",

@@ -31,11 +31,11 @@ export class Editor {
       root,
       parent: /** @type {any} */ (root),
       state: EditorState.create({
-        doc: shared.text.toString(),
+        doc: plain(shared.text.toDelta()),
         extensions: [
           // Yjs counts every character: a carriage return is one of them and no end of a line.
           EditorState.lineSeparator.of("\n"),
-          yCollab(shared.text, null, { undoManager: shared.undoManager }),
+          yCollab(toldPlainly(shared.text), null, { undoManager: shared.undoManager }),
           carets(shared),
           keymap.of([...yUndoManagerKeymap, ...searchKeymap, ...defaultKeymap]),
           search({ top: true }),
@@ -72,6 +72,40 @@ export class Editor {
   destroy() {
     this.#view.destroy();
   }
+}
+
+/** Stands for a thing that is no text. */
+const THING = "\ufffc";
+
+/**
+ * Other editors may put things into the text that are no text; each takes one place, in Yjs'
+ * counting and in ours.
+ *
+ * @param {{insert?: unknown}[]} delta
+ */
+function plain(delta) {
+  return delta.map(({ insert }) => (typeof insert === "string" ? insert : THING)).join("");
+}
+
+/**
+ * The same text, whose changes are told to its observers with `THING` for what is no text.
+ *
+ * @param {import("yjs").Text} text
+ */
+function toldPlainly(text) {
+  const [observe, unobserve] = [text.observe.bind(text), text.unobserve.bind(text)];
+  const tellers = new Map();
+  text.observe = (listener) => {
+    /** @type {typeof listener} */
+    const tell = (event, transaction) => {
+      const delta = event.delta.map((part) => (part.insert === undefined ? part : { insert: plain([part]) }));
+      listener(/** @type {any} */ ({ delta }), transaction);
+    };
+    tellers.set(listener, tell);
+    observe(tell);
+  };
+  text.unobserve = (listener) => unobserve(tellers.get(listener) ?? listener);
+  return text;
 }
 
 /** @param {boolean} isReader */

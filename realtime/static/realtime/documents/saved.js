@@ -13,7 +13,8 @@ import { serverNow } from "../api.js";
 import { byId, setAttribute, setIcon, setText } from "../dom.js";
 import { exact } from "../words.js";
 
-const FIRST_MS = 900;
+const FIRST_MS = 1300;
+const QUIET_MS = 1200; // longer than the server waits for quiet: no save is still to come
 const LAST_MS = 15_000;
 const IDLE_MS = 60_000;
 const LONG_MS = 20_000;
@@ -27,6 +28,7 @@ export class Saved {
   #isDirty = false;
   #dirtySince = 0;
   #versionAtEdit = 0;
+  #editedAt = 0;
   #isReceived = true;
   #isLive = false;
   #isOver = false;
@@ -42,7 +44,8 @@ export class Saved {
   /** @param {Version} version the last one saved, as the server tells */
   know({ version, updated_at }) {
     if (this.#version && version < this.#version.version) return;
-    if (this.#isDirty && this.#isReceived && version > this.#versionAtEdit) this.#isDirty = false;
+    const isQuiet = performance.now() - this.#editedAt > QUIET_MS;
+    if (isQuiet && this.#isReceived && version > this.#versionAtEdit) this.#isDirty = false;
     this.#version = { version, updated_at };
     this.#show();
     this.#askLater();
@@ -53,6 +56,7 @@ export class Saved {
     if (isOwn) this.#isReceived = false;
     if (!this.#isDirty) this.#dirtySince = serverNow();
     this.#isDirty = true;
+    this.#editedAt = performance.now();
     this.#versionAtEdit = this.#version?.version ?? 0;
     this.#pause = FIRST_MS;
     this.#show();
