@@ -43,6 +43,12 @@ class Presence:
     def entries(self) -> list[Entry]:
         return [known.entry for known in self._here.values()]
 
+    @property
+    def everything(self) -> list[Entry]:
+        """The presences, and the ends of those that ended lately."""
+        ends = [Entry(client, clock, "null") for client, (clock, _) in self._ended.items()]
+        return ends + self.entries
+
     def take(
         self, owner: Owner, entries: Iterable[Entry], now: float
     ) -> tuple[list[Entry], list[Entry]]:
@@ -66,7 +72,7 @@ class Presence:
         known = self._here.get(entry.client)
         if known is None:
             return not entry.is_gone and self._count(owner) < MAX_PER_OWNER
-        if known.owner == owner:
+        if known.owner.connection == owner.connection:
             is_end = entry.is_gone and entry.clock == known.entry.clock
             return is_end or entry.clock > known.entry.clock
         is_same_user = known.owner.user_id == owner.user_id
@@ -86,7 +92,7 @@ class Presence:
         self._ended[entry.client] = (entry.clock, now)
 
     def _count(self, owner: Owner) -> int:
-        return sum(1 for known in self._here.values() if known.owner == owner)
+        return sum(1 for known in self._here.values() if known.owner.connection == owner.connection)
 
     def leave(self, connection: Hashable, now: float) -> list[Entry]:
         """End all presences of a connection; return their ends, for the others."""
