@@ -9,3 +9,8 @@ class RealtimeConfig(AppConfig):
     name = "realtime"
     verbose_name = "Realtime"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from realtime import receivers  # noqa: PLC0415 models are there only now
+
+        receivers.connect()

@@ -6,6 +6,8 @@ from __future__ import annotations
 class RealtimeError(Exception):
     """The realtime layer refused the request."""
 
+    permanent = True  # whether the same request would be refused again
+
     def __init__(self, message: str = "") -> None:
         super().__init__(message or (type(self).__doc__ or "").strip())
 
@@ -32,3 +34,5 @@ class DocumentTooLarge(RealtimeError):
 
 class DocumentUnavailable(RealtimeError):
     """The document cannot be read or written now. Try again in a moment."""
+
+    permanent = False

@@ -25,17 +25,21 @@ from tasks_app.errors import StoreUnavailable
 log = logging.getLogger(__name__)
 
 
-class Member(Protocol):
-    """A signed-in socket, as the hub sees it."""
+class Watched(Protocol):
+    """Somebody signed in, whose rights may change."""
 
     identity: auth.Identity
     credential: auth.Credential
 
-    def push(self, message: Message) -> None:
-        """Send a frame without waiting."""
-
     async def recheck(self, identity: auth.Identity | None) -> None:
         """Look at one's rights again; `identity` is whose the credential is at this moment."""
+
+
+class Member(Watched, Protocol):
+    """A signed-in socket, as the hub sees it."""
+
+    def push(self, message: Message) -> None:
+        """Send a frame without waiting."""
 
 
 class Socket(Protocol):
@@ -53,7 +57,7 @@ class Hub:
         self._socket_left = asyncio.Event()
         self._is_watching = False
         self._is_stopping = False
-        self._members: set[Member] = set()
+        self._members: set[Watched] = set()
         self._rooms: dict[str, UserRoom] = {}
         self._rechecker: asyncio.Task[None] | None = None
         self._hints = Hints()
@@ -97,21 +101,28 @@ class Hub:
 
     async def join(self, member: Member) -> None:
         """Add a socket to its user's room; raises StoreUnavailable when Redis does not answer."""
+        self.watch(member)
+        user_id = member.identity.user_id
+        room = self._rooms.setdefault(user_id, UserRoom(user_id))
+        await room.join(member)
+
+    def watch(self, member: Watched) -> None:
+        """Look at somebody's identity and rights from time to time, and when they changed."""
         self._members.add(member)
         if self._rechecker is None:
             self._rechecker = asyncio.create_task(
                 self._recheck_for_ever(), name="signalbox-recheck"
             )
-        user_id = member.identity.user_id
-        room = self._rooms.setdefault(user_id, UserRoom(user_id))
-        await room.join(member)
 
-    async def leave(self, member: Member) -> None:
-        """Take a socket out again, also one whose joining failed or was cancelled half-way."""
+    def unwatch(self, member: Watched) -> None:
         self._members.discard(member)
         if not self._members and self._rechecker is not None:
             self._rechecker.cancel()
             self._rechecker = None
+
+    async def leave(self, member: Member) -> None:
+        """Take a socket out again, also one whose joining failed or was cancelled half-way."""
+        self.unwatch(member)
         room = self._rooms.get(member.identity.user_id)
         if room is None:
             return
@@ -141,7 +152,7 @@ class Hub:
 
     async def _recheck_all(self, concerned: set[str] | None) -> None:
         """Look at the sockets of these users again; None means everybody's."""
-        by_credential: dict[auth.Credential, list[Member]] = {}
+        by_credential: dict[auth.Credential, list[Watched]] = {}
         for member in self._members:
             if concerned is None or member.identity.user_id in concerned:
                 by_credential.setdefault(member.credential, []).append(member)
@@ -179,7 +190,7 @@ class Hints:
         return None if is_everybody else users
 
 
-async def _recheck(credential: auth.Credential, members: list[Member]) -> None:
+async def _recheck(credential: auth.Credential, members: list[Watched]) -> None:
     try:
         identity = await auth.identify(credential)
     except auth.IdentityUnknown:

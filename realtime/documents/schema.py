@@ -150,9 +150,7 @@ def _block(reader: Reader) -> int:
 
 def _content(reader: Reader, kind: int) -> int:
     if kind == STRING:
-        text = reader.text()
-        if not text:
-            raise InvalidUpdate("a text is empty")
+        text = reader.text()  # yrs makes empty ones too, where formatting splits a block
         return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2
     if kind == DELETED:
         return _length(reader)

@@ -17,6 +17,7 @@ MAX_SUBSCRIPTIONS: Final = 100  # per socket; each is one reader of a task's eve
 MAX_QUEUED_FRAMES: Final = 1000  # per socket, while the client does not read
 MAX_QUEUED_CHARACTERS: Final = 4 * 1024 * 1024
 SLOW_READER_SECONDS: Final = 5.0  # one frame may take this long to leave
+SLOWEST_BYTES_PER_SECOND: Final = 128 * 1024  # a large binary frame has so much more time
 CLOSE_SECONDS: Final = 3.0  # then the connection is dropped without the client's reply
 
 RECHECK_SECONDS: Final = 15.0  # identity and rights of open sockets are looked at this often

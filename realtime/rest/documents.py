@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -9,19 +11,33 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from ninja import Query, Router
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from realtime.documents import rows
+from realtime.documents import changing, rows
 from realtime.documents.database import in_database
 from realtime.documents.rows import Shown
+from realtime.documents.writing import live_text
 from realtime.domain.permissions import Permission
-from realtime.errors import DocumentExists, DocumentForbidden, DocumentNotFound, RealtimeError
+from realtime.errors import (
+    DocumentChanged,
+    DocumentExists,
+    DocumentForbidden,
+    DocumentNotFound,
+    DocumentTooLarge,
+    DocumentUnavailable,
+    RealtimeError,
+)
+from realtime.models import DocumentVersion
 from tasks_app.rest.extend import ERRORS, ApiError, Writable, caller_of
 
 router = Router(tags=["documents"])
 
+UNAVAILABLE = 503
 STATUS: dict[type[RealtimeError], int] = {
     DocumentNotFound: 404,
     DocumentForbidden: 403,
     DocumentExists: 409,
+    DocumentChanged: 409,
+    DocumentTooLarge: 413,
+    DocumentUnavailable: UNAVAILABLE,
 }
 LARGEST_VERSION = 2**31 - 1
 NO_USER = "There is no user of that name."
@@ -58,6 +74,16 @@ class NewDocument(BaseModel):
 class DocumentQuery(BaseModel):
     cursor: Annotated[str | None, Field(pattern=r"\A[0-9]{1,18}-[A-Za-z0-9_-]{1,64}\z")] = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
+
+
+class DocumentChange(BaseModel):
+    """What is to be changed; with `version` only if that is still the document's."""
+
+    model_config = ConfigDict(strict=True)
+
+    title: Title | None = None
+    content: Text | None = None
+    version: Annotated[int, Field(ge=1)] | None = None
 
 
 class Grant(BaseModel):
@@ -118,7 +144,7 @@ async def list_documents(request: HttpRequest, query: Query[DocumentQuery]) -> J
 @router.post("/v1/documents", response={201: DocumentResource, **ERRORS})
 async def create_document(request: HttpRequest, body: NewDocument) -> JsonResponse:
     """Make a document of yours."""
-    try:
+    with _refusals():
         made = await in_database(
             rows.create,
             caller_of(request).user,
@@ -126,8 +152,6 @@ async def create_document(request: HttpRequest, body: NewDocument) -> JsonRespon
             title=body.title,
             content=body.content,
         )
-    except DocumentExists as error:
-        raise _refused(error) from error
     headers = {"Location": f"/api/v1/documents/{made.id}"}
     return JsonResponse(_resource(made), status=201, headers=headers)
 
@@ -135,7 +159,24 @@ async def create_document(request: HttpRequest, body: NewDocument) -> JsonRespon
 @router.get("/v1/documents/{document_id}", response={200: DocumentResource, **ERRORS})
 async def show_document(request: HttpRequest, document_id: str) -> JsonResponse:
     """Show a document with its live text."""
-    return JsonResponse(_resource(await _found(request, document_id)))
+    return JsonResponse(await _live(request, document_id))
+
+
+@router.patch("/v1/documents/{document_id}", response={200: DocumentResource, **ERRORS})
+async def change_document(
+    request: HttpRequest, document_id: str, body: DocumentChange
+) -> JsonResponse:
+    """Change title or text; the text's difference is laid into the live document, then saved.
+
+    With `version` in the body it is refused (409) when the document was changed since.
+    """
+    await _found(request, document_id, Permission.WRITE, Permission.OWNER)
+    with _refusals():
+        if body.version is not None or body.content is not None:
+            await changing.change(document_id, body.content, version=body.version)
+        if body.title is not None:
+            await in_database(rows.rename, document_id, body.title)
+    return JsonResponse(await _live(request, document_id))
 
 
 @router.delete("/v1/documents/{document_id}", response={204: None, **ERRORS})
@@ -165,11 +206,10 @@ async def give_access(
     await _found(request, document_id, Permission.OWNER)
     permission = Permission(body.permission)
     try:
-        await in_database(rows.share, document_id, username, permission)
+        with _refusals():
+            await in_database(rows.share, document_id, username, permission)
     except LookupError as error:
         raise ApiError(404, NO_USER) from error
-    except DocumentNotFound as error:
-        raise _refused(error) from error
     return JsonResponse(_granted(username, permission))
 
 
@@ -210,27 +250,50 @@ async def show_version(request: HttpRequest, document_id: str, version: int) -> 
     )
 
 
+@router.post(
+    "/v1/documents/{document_id}/versions/{version}/restore",
+    response={200: DocumentResource, **ERRORS},
+)
+async def restore_version(request: HttpRequest, document_id: str, version: int) -> JsonResponse:
+    """Make a version's text the document's again: an edit like any other, and saved as one."""
+    await _found(request, document_id, Permission.WRITE, Permission.OWNER)
+    found = await _version(document_id, version)
+    with _refusals():
+        await changing.change(document_id, found.content)
+    return JsonResponse(await _live(request, document_id))
+
+
 # --- parts ---------------------------------------------------------------------------------------
 
 
 async def _found(request: HttpRequest, document_id: str, *needed: Permission) -> Shown:
-    try:
+    with _refusals():
         return await in_database(rows.find, caller_of(request).viewer, document_id, *needed)
-    except (DocumentNotFound, DocumentForbidden) as error:
-        raise _refused(error) from error
 
 
-async def _version(document_id: str, number: int) -> Any:
+async def _live(request: HttpRequest, document_id: str) -> dict[str, Any]:
+    """Return the document with the text as it is at this moment."""
+    with _refusals():
+        text = await live_text(document_id)
+    return {**_resource(await _found(request, document_id)), "content": text}
+
+
+async def _version(document_id: str, number: int) -> DocumentVersion:
     if not 0 < number <= LARGEST_VERSION:
         raise ApiError(404, NO_VERSION)
-    try:
+    with _refusals():
         return await in_database(rows.version, document_id, number)
-    except DocumentNotFound as error:
-        raise _refused(error) from error
 
 
-def _refused(error: RealtimeError) -> ApiError:
-    return ApiError(STATUS[type(error)], str(error))
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Word what the documents refuse as answers."""
+    try:
+        yield
+    except RealtimeError as error:
+        status = STATUS[type(error)]
+        headers = {"Retry-After": "2"} if status == UNAVAILABLE else {}
+        raise ApiError(status, str(error), headers=headers) from error
 
 
 def _resource(document: Shown) -> dict[str, Any]:
