@@ -65,6 +65,7 @@ export const look = EditorView.theme({
     color: "var(--ink)",
     fontSize: "15px",
   },
+  ".cm-textfield::placeholder": { color: "var(--soft)", opacity: "1" },
   ".cm-button": {
     minHeight: "32px",
     border: "1px solid var(--edge)",

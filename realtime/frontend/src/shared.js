@@ -10,7 +10,7 @@
 import * as decoding from "lib0/decoding";
 import * as encoding from "lib0/encoding";
 import { readAuthMessage } from "y-protocols/auth";
-import { messageYjsSyncStep2, writeSyncStep1 } from "y-protocols/sync";
+import { messageYjsSyncStep1, messageYjsSyncStep2, writeSyncStep1 } from "y-protocols/sync";
 import { WebsocketProvider } from "y-websocket";
 import * as Y from "yjs";
 
@@ -41,9 +41,11 @@ export class SharedDocument {
    * @param {string} id
    * @param {Person} me
    * @param {{line: (line: Line) => void, synced: () => void, edited: (isOwn: boolean) => void,
-   *   received: () => void, refused: (reason: string) => void, present: (all: Present[]) => void}} on
-   *   what the page is told: the state of the line; that the text is there; that it was edited; that
-   *   every edit made here has been received by the server; that one was refused; who is present
+   *   received: () => void, refused: (reason: string) => void, asked: () => void,
+   *   present: (all: Present[]) => void}} on what the page is told: the state of the line; that the
+   *   text is there; that it was edited; that every edit made here has been received by the server;
+   *   that one was, or would be, refused; that the server asks for what was written here, as it does
+   *   when it may be written now; who is present
    */
   constructor(serverUrl, id, me, on) {
     this.#on = on;
@@ -142,6 +144,7 @@ export class SharedDocument {
       const kind = decoding.readVarUint(decoder);
       decoder.pos = begin;
       handle(encoder, decoder, ...rest);
+      if (kind === messageYjsSyncStep1 && this.#isSynced) this.#on.asked();
       if (kind !== messageYjsSyncStep2 || !this.#asked) return;
       this.#received = Math.max(this.#received, this.#asked);
       this.#asked = 0;

@@ -138,6 +138,7 @@ class DocumentPage {
     byId("undo").hidden = byId("redo").hidden = !canWrite;
     this.#versions.allow(canWrite);
     this.#editor?.setReader(!canWrite);
+    if (canWrite) say(this.#refused, "");
     this.#continuing.allow(canWrite && this.#editor !== null);
     this.#saved.know(doc);
     if (isNewVersion) this.#versions.refresh();
@@ -202,7 +203,8 @@ class DocumentPage {
       synced: () => this.#synced(),
       edited: (/** @type {boolean} */ isOwn) => this.#edited(isOwn),
       received: () => this.#saved.received(),
-      refused: (/** @type {string} */ reason) => say(this.#refused, refusal(reason)),
+      refused: (/** @type {string} */ reason) => this.#refuse(reason),
+      asked: () => this.#askVersion(), // perhaps because we may write now
       present: (/** @type {any} */ all) => this.#people.show(all),
     });
     for (const event of ["stack-item-added", "stack-item-popped", "stack-cleared"]) {
@@ -233,9 +235,16 @@ class DocumentPage {
     if (line.kind === "live") say(this.#refused, "");
     if (line.kind !== "final") return;
     this.#editor?.setReader(true);
+    say(this.#refused, "");
     say(this.#say, this.#editor ? "" : "The text could not be opened.");
     say(this.#trouble, FINAL_ADVICE[line.code] ?? "The server closed this document. Copy what you need, then reload the page.");
     this.#continuing.allow(false);
+  }
+
+  /** @param {string} reason a sentence of the server's */
+  #refuse(reason) {
+    say(this.#refused, reason || "The server refused an edit: others do not see it.");
+    this.#askVersion(); // our rights may have changed
   }
 
   #wireUndo() {
@@ -274,11 +283,6 @@ class DocumentPage {
     byId("comparison").hidden = true;
     byId("editor").hidden = !this.#editor;
   }
-}
-
-/** @param {string} reason as the server says it */
-function refusal(reason) {
-  return `The server refused an edit: ${reason || "it gave no reason"}. Others do not see it.`;
 }
 
 /** @param {string} path */
