@@ -48,6 +48,18 @@ class Clients:
 
         eventually_sync(all_same, within=CONVERGE_SECONDS)
 
+    def come_together(self) -> str:
+        """Wait until all clients have everything, and the same of it; return it."""
+
+        def all_same() -> list[str]:
+            found: list[str] = self.call("allTexts")
+            assert len(found) == 1
+            return found
+
+        # What is under way to a client is in the text of its writer already.
+        [text] = eventually_sync(all_same, within=60.0, every=0.1)
+        return str(text)
+
 
 def address(server: Server) -> str:
     return f"ws://127.0.0.1:{server.port}/ws/documents"
@@ -108,10 +120,10 @@ def test_two_instances_converge(
     for number in range(100):
         clients.call("insert", name="a", text=f"a{number} ", index=0)
         clients.call("append", name="b", text=f"b{number} ")
-    clients.come_to(clients.text("a"), "a", "b")
+    text = clients.come_together()
 
-    text = clients.text("a")
     assert all(f"a{n} " in text and f"b{n} " in text for n in range(100))
+    assert len(text) == sum(len(f"a{n} b{n} ") for n in range(100))
     clients.call("remove", name="b", index=0, length=len(text))
     clients.come_to("", "a", "b")
 
@@ -195,13 +207,9 @@ def test_fifty_clients_on_two_instances_end_with_the_same(
         for name in names:
             clients.call("append", name=name, text=f"[{name}.{turn}]")
 
-    def all_same() -> bool:
-        found = clients.call("allTexts")
-        assert len(found) == 1
-        return all(f"[{name}.{turn}]" in found[0] for name in names for turn in range(10))
-
-    eventually_sync(all_same, within=60.0, every=0.2)
-    assert clients.call("size", name="d0") == sum(len(f"[{name}.0]") * 10 for name in names)
+    text = clients.come_together()
+    assert all(f"[{name}.{turn}]" in text for name in names for turn in range(10))
+    assert len(text) == sum(len(f"[{name}.0]") * 10 for name in names)
 
 
 def test_a_megabyte_in_one_update_passes(
