@@ -14,7 +14,8 @@ from tasks_app.domain.periodic import JobReport
 from tasks_app.domain.records import Event, Task, Viewer
 from tasks_app.domain.states import FINAL, TaskState
 from tasks_app.domain.stats import Stats
-from tasks_app.generation.catalog import aclose_catalog
+from tasks_app.generation.answers import answer as ask_model
+from tasks_app.generation.catalog import aclose_catalog, get_catalog
 from tasks_app.local import service as _local
 from tasks_app.services.access import aviewer_for, may_delete, viewer_for
 from tasks_app.services.browse import (
@@ -70,15 +71,15 @@ from tasks_app.store.subscriptions import Subscriptions, subscriptions
 __all__ = [
     "FINAL", "Ask", "Children", "Event", "Filter", "Found", "JobReport", "Match", "Output", "Page",
     "PurgeCode", "Retried", "Stats", "StopCode", "Subscriptions", "Task", "TaskState", "Viewer",
-    "announce_access", "aviewer_for", "children_sync", "count_tasks_sync", "end_owned",
+    "announce_access", "ask_model", "aviewer_for", "children_sync", "count_tasks_sync", "end_owned",
     "enqueue_sync", "enqueue_task", "find_sync", "finished_ids_sync", "follow", "get_task",
     "is_retryable", "is_served", "is_served_since", "list_tasks", "listen_access", "listen_all",
-    "listen_user", "may_delete", "periodic_jobs_sync", "ping", "prepare_task", "purge_tasks_sync",
-    "read_output", "read_output_sync", "read_stats", "read_stats_sync", "retry_failed_sync",
-    "retry_task", "retry_task_sync", "retry_tasks_sync", "search_tasks_sync", "send_task",
-    "shutdown", "startup", "stop_item", "stop_task", "stop_task_sync", "stop_tasks_sync",
-    "subscriptions", "summaries", "summaries_sync", "task_ids_sync", "unfinished_ids",
-    "user_for_token", "viewer_for", "wait_task", "with_results", "workers_alive",
+    "listen_user", "may_delete", "model_ids", "periodic_jobs_sync", "ping", "prepare_task",
+    "purge_tasks_sync", "read_output", "read_output_sync", "read_stats", "read_stats_sync",
+    "retry_failed_sync", "retry_task", "retry_task_sync", "retry_tasks_sync", "search_tasks_sync",
+    "send_task", "shutdown", "startup", "stop_item", "stop_task", "stop_task_sync",
+    "stop_tasks_sync", "subscriptions", "summaries", "summaries_sync", "task_ids_sync",
+    "unfinished_ids", "user_for_token", "viewer_for", "wait_task", "with_results", "workers_alive",
 ]  # fmt: skip
 
 
@@ -104,6 +105,11 @@ def listen_access(listener: Callable[[str | None], None]) -> AbstractAsyncContex
     As with `listen_user`, None means that hints may have been missed.
     """
     return subscriptions().listening(keys.current().name("access"), listener)
+
+
+async def model_ids() -> list[str]:
+    """Return the ids of the models that can be asked; raises ProviderError when none can."""
+    return [model.id for model in await get_catalog().models()]
 
 
 async def startup() -> None:

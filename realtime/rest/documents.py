@@ -12,6 +12,7 @@ from ninja import Query, Router
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from realtime.documents import changing, rows
+from realtime.documents.continuing import continue_document
 from realtime.documents.database import in_database
 from realtime.documents.rows import Shown
 from realtime.documents.writing import live_text
@@ -26,7 +27,8 @@ from realtime.errors import (
     RealtimeError,
 )
 from realtime.models import DocumentVersion
-from tasks_app.rest.extend import ERRORS, ApiError, Writable, caller_of
+from tasks_app import api
+from tasks_app.rest.extend import ERRORS, ApiError, TaskResource, Writable, caller_of
 
 router = Router(tags=["documents"])
 
@@ -84,6 +86,15 @@ class DocumentChange(BaseModel):
     title: Title | None = None
     content: Text | None = None
     version: Annotated[int, Field(ge=1)] | None = None
+
+
+class Continuation(BaseModel):
+    """Who is to write on; without a model the first one that there is."""
+
+    model_config = ConfigDict(strict=True)
+
+    model: Annotated[Writable, Field(min_length=1, max_length=500)] | None = None
+    prompt: Annotated[Writable, Field(max_length=4000)] = ""
 
 
 class Grant(BaseModel):
@@ -185,6 +196,21 @@ async def delete_document(request: HttpRequest, document_id: str) -> HttpRespons
     await _found(request, document_id, Permission.OWNER)
     await in_database(rows.delete, document_id)
     return HttpResponse(status=204)
+
+
+@router.post("/v1/documents/{document_id}/continue", response={202: TaskResource, **ERRORS})
+async def continue_it(request: HttpRequest, document_id: str, body: Continuation) -> JsonResponse:
+    """Let a model write on at the document's end: a task, to be watched and stopped like any."""
+    await _found(request, document_id, Permission.WRITE, Permission.OWNER)
+    model = body.model or (await api.model_ids())[0]
+    task = await api.enqueue_task(
+        continue_document,
+        args=[document_id],
+        kwargs={"model": model, "prompt": body.prompt},
+        ask=api.Ask(item_id=document_id, user_id=caller_of(request).viewer.user_id),
+    )
+    headers = {"Location": f"/api/v1/tasks/{task.id}"}
+    return JsonResponse(task.resource(), status=202, headers=headers)
 
 
 # --- who may open it -----------------------------------------------------------------------------

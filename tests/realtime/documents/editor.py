@@ -99,6 +99,17 @@ class Editor:
             await asyncio.wait([self._reader])
         return self.close_code
 
+    async def closed_at_last(self) -> None:
+        """Wait for the end of the connection, however long it takes."""
+        assert self._reader is not None
+        await asyncio.wait([self._reader])
+
+    async def has_as_many_words(self, number: int) -> None:
+        async def all_there() -> bool:
+            return len(str(self.text).split()) == number
+
+        await eventually(all_there, within=PATIENCE)
+
     async def has(self, text: str) -> None:
         async def same() -> bool:
             assert str(self.text) == text, (str(self.text)[-200:], text[-200:])
