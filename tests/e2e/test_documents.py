@@ -393,25 +393,42 @@ def test_versions_are_compared_and_restored(
     expect_saved(page, 3)
 
 
-def test_a_model_writes_on_and_is_stopped(
+def test_a_model_writes_on_beside_people_and_is_stopped_from_another_tab(
     open_document: OpenDocument, documents: Documents
 ) -> None:
-    document = documents.make("Once upon a time")
-    page = open_document(document)
-    other = open_document(document)
-    write_at(page, "End", " ")
+    document = documents.make("Once upon a time\nfake-2000-tokens-30-ms", ada="write")
+    page, other = open_document(document), open_document(document, "ada")
+    expect(page.get_by_role("button", name="Stop")).to_be_hidden()
 
     page.get_by_role("button", name="Continue this document").click()
 
-    eventually_sync(lambda: len(text(other)) > 60, within=30.0)
-    expect(people(other)).to_have_count(3)
+    expect(box(other)).to_contain_text("w20 ")
+    expect(people(other).filter(has_text="AI (")).to_be_visible()
+    expect(other.locator(".caret-name").filter(has_text="AI (")).to_have_count(1)
+    expect(other.get_by_role("button", name="Stop")).to_be_hidden()  # it is not ada's
     write_at(other, "Home", "Yes: ")
-    page.get_by_role("button", name="Stop").click()
-    expect(page.locator("#continue-say")).to_contain_text("What was written stays")
-    expect(people(other)).to_have_count(2)
+    tab = page.context.new_page()
+    tab.goto(page.url)
+    tab.get_by_role("button", name="Stop").click()
+    expect(tab.locator("#continue-say")).to_contain_text("What was written stays")
+    expect(page.get_by_role("button", name="Continue this document")).to_be_visible()
+    expect(people(other).filter(has_text="AI (")).to_have_count(0)
+
+    expect_saved(other)
     left = text(page)
-    assert left.startswith("Yes: Once upon a time ")
+    assert left.startswith("Yes: Once upon a time\nfake-2000-tokens-30-msw0 w1 ")
     expect_text(other, left)
+    assert documents.text(document) == left
+
+
+def test_a_model_that_fails_says_so(open_document: OpenDocument, documents: Documents) -> None:
+    page = open_document(documents.make("fake-403"))
+
+    page.get_by_role("button", name="Continue this document").click()
+
+    expect(page.locator("#trouble")).to_contain_text("The model stopped writing")
+    expect(page.get_by_role("button", name="Continue this document")).to_be_visible()
+    expect_text(page, "fake-403")
 
 
 def test_it_is_all_done_with_the_keyboard(

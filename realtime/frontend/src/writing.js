@@ -22,10 +22,9 @@ export class Editor {
   /**
    * @param {HTMLElement} host
    * @param {SharedDocument} shared
-   * @param {{isReader: boolean, moved?: () => void}} options `moved` is called when one's own
-   *   selection or the text has changed
+   * @param {{isReader: boolean}} options
    */
-  constructor(host, shared, { isReader, moved = () => {} }) {
+  constructor(host, shared, { isReader }) {
     const root = host.shadowRoot ?? host.attachShadow({ mode: "open" });
     this.#view = new EditorView({
       root,
@@ -41,9 +40,6 @@ export class Editor {
           search({ top: true }),
           highlightSpecialChars(),
           EditorView.lineWrapping,
-          EditorView.updateListener.of((update) => {
-            if (update.docChanged || update.selectionSet) moved();
-          }),
           this.#rights.of(rights(isReader)),
           look,
         ],
@@ -58,15 +54,6 @@ export class Editor {
 
   focus() {
     this.#view.focus();
-  }
-
-  get length() {
-    return this.#view.state.doc.length;
-  }
-
-  /** Where the caret is, counted in UTF-16 units as Yjs counts. */
-  get caret() {
-    return this.#view.state.selection.main.head;
   }
 
   destroy() {

@@ -13,7 +13,10 @@
  * @property {Permission} permission
  */
 
-import { call } from "../api.js";
+import { call, pageData } from "../api.js";
+import { isFinished } from "../words.js";
+
+/** @typedef {import("../api.js").Task} Task */
 
 const ALL = "/api/v1/documents";
 
@@ -89,12 +92,31 @@ export function takeAccess(id, name) {
 }
 
 /**
- * Let a model write on in the document.
+ * Let a model write on at the document's end.
  *
  * @param {string} id
- * @param {number} position where, counted in UTF-16 units
- * @returns {Promise<import("../api.js").Task>}
+ * @returns {Promise<Task>}
  */
-export function continueDocument(id, position) {
-  return call(`${place(id)}/continue`, { method: "POST", body: { position } });
+export function continueDocument(id) {
+  return call(`${place(id)}/continue`, { method: "POST" });
+}
+
+/**
+ * The unfinished task of one's own that writes on in a document, if there is one.
+ *
+ * @param {string} id
+ * @returns {Promise<Task | undefined>}
+ */
+export async function readContinuing(id) {
+  const { tasks } = await call(`/api/v1/tasks?item_id=${encodeURIComponent(id)}&limit=20`);
+  return tasks.find((/** @type {Task} */ task) => continues(task, id));
+}
+
+/**
+ * @param {Task} task
+ * @param {string} id of a document
+ */
+export function continues(task, id) {
+  const isOurs = task.item_id === id && task.name.split(".").pop() === "continue_document";
+  return isOurs && task.user_id === pageData().user.id && !isFinished(task.status);
 }

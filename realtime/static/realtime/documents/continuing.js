@@ -1,7 +1,8 @@
 // @ts-check
 /**
- * “Continue this document”: starts the task that writes on at the caret, tells how it stands, and
- * stops it. Its text arrives like anybody's, through the shared document.
+ * “Continue this document”: starts the task that writes on at its end, tells how it stands, and
+ * stops it, from every page of whoever began it. Its text arrives like anybody's, through the
+ * shared document.
  *
  * @typedef {import("../api.js").Task} Task
  * @typedef {import("../socket.js").TaskEvent} TaskEvent
@@ -11,7 +12,7 @@
 import { ApiError, readTask, stopTask } from "../api.js";
 import { byId, say } from "../dom.js";
 import { isFinished } from "../words.js";
-import { continueDocument } from "./api.js";
+import { continueDocument, continues, readContinuing } from "./api.js";
 
 const SAID_MS = 8000;
 
@@ -22,7 +23,6 @@ export class Continuing {
   #trouble;
   #socket;
   #id;
-  #caret;
   #task = "";
   #canWrite = false;
   #isBusy = false;
@@ -31,15 +31,27 @@ export class Continuing {
 
   /**
    * @param {string} id of the document
-   * @param {{socket: SignalboxSocket, caret: () => number, trouble: (text: string) => void}} page
+   * @param {{socket: SignalboxSocket, trouble: (text: string) => void}} page
    */
-  constructor(id, { socket, caret, trouble }) {
+  constructor(id, { socket, trouble }) {
     this.#id = id;
     this.#socket = socket;
-    this.#caret = caret;
     this.#trouble = trouble;
     this.#button.addEventListener("click", () => this.#start());
     this.#stop.addEventListener("click", () => this.#end());
+    socket.on("task:update", (task) => {
+      if (continues(task, id)) this.#follow(task);
+    });
+  }
+
+  /** Find what was begun before this page was opened. */
+  async find() {
+    try {
+      const task = await readContinuing(this.#id);
+      if (task) this.#follow(task);
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error; // without it there is only no Stop
+    }
   }
 
   /** @param {boolean} canWrite */
@@ -56,13 +68,7 @@ export class Continuing {
     this.#trouble("");
     this.#tell("");
     try {
-      const task = await continueDocument(this.#id, this.#caret());
-      this.#task = task.id;
-      this.#tell("Waiting for a worker; then the text goes on at the caret.");
-      this.#unwatch = this.#socket.watch(task.id, {
-        event: (event) => this.#take(event),
-        gone: () => this.#look(),
-      });
+      this.#follow(await continueDocument(this.#id));
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       this.#trouble(`Not begun: ${error.message}`);
@@ -73,10 +79,22 @@ export class Continuing {
     }
   }
 
+  /** @param {Task} task */
+  #follow({ id, status }) {
+    if (this.#task) return;
+    this.#task = id;
+    this.#tell(status === "running" ? "Writing at the end…" : "Waiting for a worker; then the text goes on at its end.");
+    this.#unwatch = this.#socket.watch(id, {
+      event: (event) => this.#take(event),
+      gone: () => this.#look(),
+    });
+    this.#show();
+  }
+
   /** @param {TaskEvent} event */
   #take({ type, data }) {
     if (type === "end") this.#over(data);
-    else if (type === "update" && data.status === "running") this.#tell("Writing…");
+    else if (type === "update" && data.status === "running") this.#tell("Writing at the end…");
     else if (type === "progress" && data.message) this.#tell(data.message);
     else if (type === "snapshot" && isFinished(data.status)) this.#look();
   }

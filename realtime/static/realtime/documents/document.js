@@ -52,6 +52,8 @@ class DocumentPage {
   #shared = null;
   /** @type {any} */
   #editor = null;
+  /** @type {Line["kind"]} */
+  #line = "connecting";
   #endComparison = () => {};
   #title = byId("title");
   #trouble = byId("trouble");
@@ -68,7 +70,6 @@ class DocumentPage {
   #socket = new SignalboxSocket(socketUrl("/ws/"));
   #continuing = new Continuing(this.#id, {
     socket: this.#socket,
-    caret: () => this.#editor?.caret ?? 0,
     trouble: (text) => say(this.#trouble, text),
   });
   #connection = new Connection(() => this.#shared?.retry(), WORDS);
@@ -78,6 +79,7 @@ class DocumentPage {
     window.addEventListener("beforeunload", (event) => {
       if (this.#shared?.hasUnreceived) event.preventDefault();
     });
+    window.addEventListener("online", () => this.#line === "lost" && this.#shared?.retry());
     window.setInterval(() => this.#tick(), TICK_MS);
     this.#wireTitle();
     this.#wireUndo();
@@ -219,6 +221,7 @@ class DocumentPage {
     byId("editor").hidden = false;
     this.#editor = new this.#bundle.Editor(byId("editor"), this.#shared, { isReader });
     this.#continuing.allow(!isReader);
+    if (!isReader) this.#continuing.find();
     if (!isReader && matchMedia("(pointer: fine)").matches) this.#editor.focus();
   }
 
@@ -229,6 +232,7 @@ class DocumentPage {
 
   /** @param {Line} line */
   #lineChanged(line) {
+    this.#line = line.kind;
     if (line.kind === "lost") this.#connection.show({ kind: "waiting", until: line.until, offline: !navigator.onLine });
     else this.#connection.show(line);
     this.#saved.connected(line.kind === "live", line.kind === "final");
