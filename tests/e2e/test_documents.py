@@ -16,6 +16,8 @@ from tests.e2e.test_reach import CONTRAST, PHONE, press_until_focused
 from tests.support.eventually import eventually_sync
 from tests.support.stack import PASSWORD, USER, Stack
 
+pytestmark = pytest.mark.timeout(240)  # the first one builds the editor
+
 PEOPLE = ("ada", "grace", "rose")
 MAKE_PEOPLE = f"""
 from django.contrib.auth.models import User

@@ -113,6 +113,17 @@ def test_without_node_it_says_what_is_missing(
     assert told["script"] == ""
 
 
+def test_the_node_of_the_requirements_builds_it_where_the_machine_has_none(
+    checkout: Path, processes: Marked, tmp_path: Path, frontend: str
+) -> None:
+    (tmp_path / "bin").mkdir()
+
+    done = build(checkout, processes, PATH=str(tmp_path / "bin"))
+
+    assert done.ends(within=BUILD_SECONDS) == 0, done.output
+    assert f"The editor is built: {frontend}" in done.output
+
+
 def test_without_a_registry_it_says_so(checkout: Path, processes: Marked, tmp_path: Path) -> None:
     refused = build(
         checkout, processes,

@@ -98,9 +98,13 @@ function toldPlainly(text) {
 /** @param {boolean} isReader */
 function rights(isReader) {
   /** @type {Record<string, string>} */
-  const attributes = { "aria-label": "Document text", autocapitalize: "sentences", spellcheck: "true" };
-  // Not editable, yet reachable: a reader scrolls and selects with the keyboard too.
-  if (isReader) Object.assign(attributes, { tabindex: "0", "aria-readonly": "true" });
+  const attributes = {
+    "aria-label": "Document text",
+    "aria-readonly": String(isReader),
+    autocapitalize: "sentences",
+    spellcheck: "true",
+    tabindex: "0", // a reader scrolls and selects with the keyboard too
+  };
   return [
     EditorState.readOnly.of(isReader),
     EditorView.editable.of(!isReader),

@@ -194,7 +194,7 @@ class DocumentPage {
     say(this.#say, sentence);
     byId("plain").hidden = !sentence;
     if (sentence) setText(byId("plain-text"), this.#doc?.content ?? "");
-    this.#connection.show({ kind: "idle" });
+    byId("connection").hidden = Boolean(sentence);
   }
 
   #share() {

@@ -30,7 +30,7 @@ export class Saved {
   #versionAtEdit = 0;
   #editedAt = 0;
   #isReceived = true;
-  #isLive = false;
+  #isLive = true; // there is nothing to be offline from before the text is opened
   #isOver = false;
   #pause = FIRST_MS;
   #timer = 0;
