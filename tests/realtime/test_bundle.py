@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from realtime import bundle
@@ -154,6 +157,38 @@ def test_all_else_is_up_before_the_build_has_ended_and_nothing_of_it_stays(
     assert up.ends() == 0
     eventually_sync(lambda: processes.pids() == [], within=10)
     assert not state(checkout, processes)["building"]
+
+
+def test_a_bundle_that_is_built_after_the_start_is_served_without_debug_too(
+    checkout: Path, processes: Marked, redis_url: str, redis_prefix: str, frontend: str
+) -> None:
+    port = free_port()
+    environment = {
+        "DEBUG": "0", "SECRET_KEY": "a key of the tests",
+        "REDIS_URL": redis_url, "REDIS_KEY_PREFIX": redis_prefix,
+    }  # fmt: skip
+    web = processes.run(
+        ".venv/bin/python", "manage.py", "web", "--port", str(port),
+        folder=checkout, **environment,
+    )  # fmt: skip
+    web.says("web_started")
+    address = f"http://127.0.0.1:{port}/static/{frontend}"
+
+    def status() -> int:
+        with contextlib.suppress(httpx.TransportError):
+            return httpx.get(address, timeout=10).status_code
+        return 0
+
+    eventually_sync(lambda: status() == 404, within=30)
+    built = checkout / "realtime" / "static" / "realtime" / "build"
+    assert not built.exists()
+
+    shutil.copytree(bundle.OUTPUT, built)
+
+    answer = httpx.get(address, timeout=10)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/javascript")
+    assert answer.content == (bundle.OUTPUT / frontend.rpartition("/")[2]).read_bytes()
 
 
 def test_a_build_that_is_told_to_end_takes_npm_with_it(
