@@ -187,6 +187,7 @@ def test_a_bundle_that_is_built_after_the_start_is_served_without_debug_too(
 
     answer = httpx.get(address, timeout=10)
     assert answer.status_code == 200
+    assert answer.headers["content-encoding"] == "gzip"
     assert answer.headers["content-type"].startswith("text/javascript")
     assert answer.content == (bundle.OUTPUT / frontend.rpartition("/")[2]).read_bytes()
 
