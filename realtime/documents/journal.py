@@ -50,6 +50,7 @@ class Journal:
         self._edited_at = self._scheduled_at = self._noted_at = float("-inf")
         self._entries = self._bytes = 0  # of the log, since it was last made short
         self.is_behind = False  # there are entries that were not read
+        self._news: list[bytes] = []  # applied and in the log, not handed out yet
 
     @property
     def live(self) -> LiveText:
@@ -87,16 +88,17 @@ class Journal:
         Without updates only that of others is read. Raises what `load` does, and StoreUnavailable
         only after Redis has been away for a while.
         """
-        if not updates:
-            return await self._insist(self._catch_up) if self.is_behind else []
-        update = merged(updates)
-        news = await self._insist(lambda: self._append(update))
-        self._edited_at = self._loop.time()
+        if updates:
+            update = merged(updates)
+            await self._insist(lambda: self._append(update))
+            self._edited_at = self._loop.time()
+        elif self.is_behind:
+            await self._insist(self._catch_up)
+        news, self._news = self._news, []
         return news
 
-    async def _append(self, update: bytes, floor: str = "") -> list[bytes]:
+    async def _append(self, update: bytes, floor: str = "") -> None:
         await self._announce()
-        news: list[bytes] = []
         for _ in range(READS):
             answer = await store.append(
                 self._document_id,
@@ -106,54 +108,52 @@ class Journal:
                 floor=floor,
             )
             if isinstance(answer, Appended):
-                self._apply_all(answer.missed)
+                self._take(answer.missed)
+                self._news.append(update)
                 self._count(answer.entries, [update, *answer.missed])
                 self._position, self.is_behind = answer.id, False
-                return [*news, update, *answer.missed]
-            lost, learned, floor = await self._read_again(answer)
-            news += learned
-            update = lost or update
+                return
+            here, floor = await self._read_again(answer)
+            update = here or update
         raise DocumentUnavailable("The update log changes all the time.")
 
-    async def _catch_up(self) -> list[bytes]:
+    async def _catch_up(self) -> None:
         found = await store.read(self._document_id, self._position)
         if isinstance(found, Log) and not found.is_whole:
-            self._apply_all(found.updates)
+            self._take(found.updates)
             self._position, self.is_behind = found.last, False
-            return found.updates
-        refusal = Refusal.GAP if isinstance(found, Log) else found
-        lost, news, floor = await self._read_again(refusal)
+            return
+        here, floor = await self._read_again(Refusal.GAP if isinstance(found, Log) else found)
         self.is_behind = False
-        if lost is not None:
-            news += await self._append(lost, floor)
-        return news
+        if here is not None:
+            await self._append(here, floor)
 
-    async def _read_again(self, why: Refusal) -> tuple[bytes | None, list[bytes], str]:
-        """Read all of it; return what only this room has, what it learned, and the floor.
+    async def _read_again(self, why: Refusal) -> tuple[bytes | None, str]:
+        """Read all of it; return what only this room has, and the floor.
 
         The floor is the id that the next entry must be above, where Redis does not know any.
         """
         updates, position = await self._read_all()
         before = self.live.state
-        self._apply_all(updates)
-        learned = [self.live.missing(before)]
-        if why is Refusal.GAP:
-            self._position = position
-            return None, learned, ""
-        elsewhere = _made(updates)
-        lost = self.live.missing(elsewhere.state)
-        if store.is_before(self._position, position):
-            self._position = position
-        if not elsewhere.apply(lost):
-            # Nothing is lost: everything was saved, and the log has gone.
-            self._position = position
-            return None, learned, position
-        log.warning("log_restored document_id=%s reason=%s", self._document_id, why.name)
-        return lost, learned, self._position
-
-    def _apply_all(self, updates: Sequence[bytes]) -> None:
         for update in updates:
             self.live.apply(update)
+        self._news.append(self.live.missing(before))
+        if why is Refusal.GAP:
+            self._position = position
+            return None, ""
+        elsewhere = _made(updates)
+        here = self.live.missing(elsewhere.state)
+        if why is Refusal.LOST or store.is_before(position, self._position):
+            log.warning("log_lost document_id=%s reason=%s", self._document_id, why.name)
+        if store.is_before(self._position, position):
+            self._position = position
+        # Without news everything was saved, and the log has gone since.
+        return here if elsewhere.apply(here) else None, self._position
+
+    def _take(self, updates: Sequence[bytes]) -> None:
+        for update in updates:
+            self.live.apply(update)
+        self._news += updates
 
     async def _insist(self, action: Callable[[], Awaitable[T]]) -> T:
         deadline = self._loop.time() + PATIENCE_SECONDS
@@ -165,10 +165,16 @@ class Journal:
                     raise
             await asyncio.sleep(RETRY_SECONDS)
 
-    async def restore(self, updates: Sequence[bytes]) -> None:
-        """Make the document anew, with these updates that are not in the log yet."""
+    async def restore(self, updates: Sequence[bytes], before: bytes) -> None:
+        """Make the document anew, with these updates that are not in the log yet.
+
+        The members have `before`: what came from elsewhere meanwhile is handed out by `append`.
+        """
         known, self._position = await self._insist(self._read_all)
-        self._live = _made([*known, *updates])
+        self._live = _made(known)
+        self._news.append(self._live.missing(before))
+        for update in updates:
+            self._live.apply(update)
 
     # --- size ------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from realtime.documents import protocol
 from realtime.documents.audience import Audience, Member
-from realtime.documents.inbox import Change, Edit, Inbox, Left, Received
+from realtime.documents.inbox import Change, Edit, Inbox, Item, Left, Received
 from realtime.documents.journal import Journal
 from realtime.documents.live import ApplyFailed, LiveText, merged
 from realtime.documents.presence import Owner, Presence
@@ -43,6 +43,7 @@ TOO_LARGE = "The document would become too large: the change was not taken, and 
 class _Round:
     """What one round has gathered, to be sent when the log has it."""
 
+    before: bytes  # the state vector that the members have
     updates: list[bytes] = field(default_factory=list)  # applied, not in the log yet
     writers: dict[Member, None] = field(default_factory=dict)
     asked: list[tuple[Member, bytes]] = field(default_factory=list)  # state vectors
@@ -180,13 +181,15 @@ class Room:
     async def _round(self) -> None:
         if self._rights.is_forgotten:
             await self._look_at_everybody()
-        this = _Round()
-        before = self._journal.live.state
-        await self._handle_all(this)
-        self._hear(this)
-        await self._log(this, before)
-        await self._tell(this)
+        this = _Round(self._journal.live.state)
+        items = self._inbox.take()
+        await self._know_rights(items)
         self._greet()
+        for item in items:
+            await self._handle(this, item)
+        self._hear(this)
+        await self._log(this)
+        await self._tell(this)
         for member, state in this.asked:
             if member in self._audience:
                 self._audience.answer(member, state, self._journal.live)
@@ -200,8 +203,7 @@ class Room:
         if self._inbox or self._journal.is_behind:
             self._wake.set()
 
-    async def _handle_all(self, this: _Round) -> None:
-        items = self._inbox.take()
+    async def _know_rights(self, items: list[Item]) -> None:
         writers = {
             item.member.user_id
             for item in items
@@ -211,15 +213,16 @@ class Room:
         users = writers | {member.user_id for member in self._new}
         if not await self._rights.know(user_id for user_id in users if user_id is not None):
             raise DocumentNotFound
-        for item in items:
-            if isinstance(item, Left):
-                this.told += self._presence.leave(item.member, self._loop.time())
-            elif isinstance(item, Edit):
-                self._edit(this, item)
-            elif item.member in self._audience:
-                await self._handle(this, item.member, item.frame)
 
-    async def _handle(self, this: _Round, member: Member, frame: Frame) -> None:
+    async def _handle(self, this: _Round, item: Item) -> None:
+        if isinstance(item, Left):
+            this.told += self._presence.leave(item.member, self._loop.time())
+        elif isinstance(item, Edit):
+            self._edit(this, item)
+        elif item.member in self._audience:
+            await self._receive(this, item.member, item.frame)
+
+    async def _receive(self, this: _Round, member: Member, frame: Frame) -> None:
         if frame.kind is Kind.UPDATE:
             await self._apply(this, member, frame.body)
         elif frame.kind is Kind.MISSING:
@@ -252,7 +255,7 @@ class Room:
                 self.document_id, member.user_id, error,
             )  # fmt: skip
             self._dismiss(member, close_codes.MALFORMED)
-            await self._journal.restore(this.updates)
+            await self._journal.restore(this.updates, this.before)
 
     def _edit(self, this: _Round, edit: Edit) -> None:
         if edit.done.done():  # who asked for it has given up
@@ -269,7 +272,7 @@ class Room:
             this.updates.append(update)
         this.edits.append(edit)
 
-    async def _log(self, this: _Round, before: bytes) -> None:
+    async def _log(self, this: _Round) -> None:
         """Append what was applied; then, and not before, it goes to the members."""
         try:
             news = await self._journal.append(this.updates)
@@ -280,7 +283,7 @@ class Room:
         for edit in this.edits:
             edit.succeed()
         if news:
-            self._audience.send_update(merged(news), before)
+            self._audience.send_update(merged(news), this.before)
 
     def _dismiss(self, member: Member, code: int) -> None:
         self._audience.discard(member)  # what it has sent besides is not looked at
