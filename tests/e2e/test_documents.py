@@ -14,6 +14,7 @@ from playwright.sync_api import BrowserContext, Locator, Page, Route, expect
 
 from tests.e2e.test_reach import CONTRAST, PHONE, press_until_focused
 from tests.support.eventually import eventually_sync
+from tests.support.node import STOCK_CLIENTS, Driven, packages_of
 from tests.support.stack import PASSWORD, USER, Stack
 
 pytestmark = pytest.mark.timeout(240)  # the first one builds the editor
@@ -33,7 +34,7 @@ class Documents:
 
     def __init__(self, stack: Stack) -> None:
         self.url = stack.url
-        self._token = stack.token()
+        self.token = stack.token()
         stack.manage("shell", "-v", "0", "-c", MAKE_PEOPLE)
 
     def call(self, method: str, path: str, body: object = None) -> Any:
@@ -41,7 +42,7 @@ class Documents:
             f"{self.url}/api/v1/documents{path}",
             data=None if body is None else json.dumps(body).encode(),
             headers={
-                "Authorization": f"Bearer {self._token}",
+                "Authorization": f"Bearer {self.token}",
                 "Content-Type": "application/json",
             },
             method=method,
@@ -255,6 +256,36 @@ def test_a_large_paste_arrives(open_document: OpenDocument, documents: Documents
     eventually_sync(lambda: _same(documents.text(document), large), within=30.0, every=0.5)
     expect(box(other)).to_contain_text("All signals on this line")
     expect_saved(one)
+
+
+def test_places_stay_in_step_with_editors_that_write_more_than_lines(
+    open_document: OpenDocument, documents: Documents, stack: Stack
+) -> None:
+    document = documents.make("ab")
+    page = open_document(document)
+    stock = Driven(packages_of(STOCK_CLIENTS.parent), STOCK_CLIENTS)
+    address = f"{stack.url.replace('http', 'ws')}/ws/documents"
+    params = {"token": documents.token}
+    stock.call("open", name="stock", server=address, room=document, params=params)
+    eventually_sync(lambda: stock.call("synced", name="stock"), within=15.0)
+
+    stock.call("embed", name="stock", value={"image": "signal.png"}, index=1)
+    stock.call("append", name="stock", text="\r\nc")
+    expect(box(page)).to_contain_text("c")
+    write_at(page, "End", "!")
+    page.keyboard.press("Control+Home")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.type("-")
+
+    def came() -> bool:
+        return _same(stock.call("text", name="stock"), "a-b\r\nc!")
+
+    eventually_sync(came, within=15.0)
+    page.reload()
+    write_at(page, "End", "?")
+    eventually_sync(lambda: _same(documents.text(document), "a-b\r\nc!?"), within=15.0)
+    stock.close()
 
 
 # --- rights --------------------------------------------------------------------------------------

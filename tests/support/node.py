@@ -13,6 +13,7 @@ import pytest
 
 from realtime import bundle
 
+STOCK_CLIENTS = Path(__file__).parents[1] / "realtime" / "documents" / "node" / "clients.mjs"
 END_SECONDS = 10.0
 
 

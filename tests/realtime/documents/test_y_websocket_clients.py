@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.realtime.site import Account, Server, Site
 from tests.support.eventually import eventually_sync
-from tests.support.node import Driven, packages_of
+from tests.support.node import STOCK_CLIENTS, Driven, packages_of
 
-PROGRAM = Path(__file__).parent / "node" / "clients.mjs"
 CONVERGE_SECONDS = 30.0
 numbers = itertools.count(1)
 
@@ -67,12 +65,12 @@ def address(server: Server) -> str:
 
 @pytest.fixture(scope="module")
 def node() -> str:
-    return packages_of(PROGRAM.parent)
+    return packages_of(STOCK_CLIENTS.parent)
 
 
 @pytest.fixture
 def clients(node: str) -> Iterator[Clients]:
-    driven = Driven(node, PROGRAM)
+    driven = Driven(node, STOCK_CLIENTS)
     yield Clients(driven)
     driven.close()
 
@@ -163,7 +161,7 @@ def test_presence_is_seen_everywhere_and_ends_with_its_client(
     clients.call("close", name="here")
     eventually_sync(lambda: clients.call("others", name="there") == [], within=15.0)
 
-    killed = Clients(Driven(node, PROGRAM))
+    killed = Clients(Driven(node, STOCK_CLIENTS))
     killed.open("gone", one, document, owner)
     killed.call("present", name="gone", state={"user": {"name": "Rose"}})
     rose = [{"user": {"name": "Rose"}}]

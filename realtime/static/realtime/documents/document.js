@@ -38,7 +38,7 @@ const FINAL_ADVICE = {
   4401: "You are signed out. Your last edits are still on this page: copy what you need, then sign in again.",
   4403: "Your access was taken away. Ask the owner; what you see is how it was at that moment.",
   4404: "The document was deleted. What you see is only on this page: copy what you need.",
-  4413: "The document has reached its largest size, and your last edit did not fit. It is still on this page: copy it, shorten the text, then reload.",
+  4413: "The document has reached its largest size, and your last edit did not fit. What you see is only on this page: copy what you need, then reload.",
 };
 
 class DocumentPage {
@@ -140,7 +140,10 @@ class DocumentPage {
     byId("undo").hidden = byId("redo").hidden = !canWrite;
     this.#versions.allow(canWrite);
     this.#editor?.setReader(!canWrite);
-    if (canWrite) say(this.#refused, "");
+    if (canWrite) {
+      say(this.#refused, "");
+      this.#saved.refused(false);
+    }
     this.#continuing.allow(canWrite && this.#editor !== null);
     this.#saved.know(doc);
     if (isNewVersion) this.#versions.refresh();
@@ -247,6 +250,7 @@ class DocumentPage {
 
   /** @param {string} reason a sentence of the server's */
   #refuse(reason) {
+    this.#saved.refused(true);
     say(this.#refused, reason || "The server refused an edit: others do not see it.");
     this.#askVersion(); // our rights may have changed
   }

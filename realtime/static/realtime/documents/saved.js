@@ -29,6 +29,8 @@ export class Saved {
   #dirtySince = 0;
   #versionAtEdit = 0;
   #editedAt = 0;
+  #isOwnDirty = false;
+  #isRefused = false;
   #isReceived = true;
   #isLive = true; // there is nothing to be offline from before the text is opened
   #isOver = false;
@@ -45,7 +47,7 @@ export class Saved {
   know({ version, updated_at }) {
     if (this.#version && version < this.#version.version) return;
     const isQuiet = performance.now() - this.#editedAt > QUIET_MS;
-    if (isQuiet && this.#isReceived && version > this.#versionAtEdit) this.#isDirty = false;
+    if (isQuiet && this.#isReceived && version > this.#versionAtEdit) this.#isDirty = this.#isOwnDirty = false;
     this.#version = { version, updated_at };
     this.#show();
     this.#askLater();
@@ -53,7 +55,10 @@ export class Saved {
 
   /** The text was edited, here or elsewhere. @param {boolean} isOwn */
   edited(isOwn) {
-    if (isOwn) this.#isReceived = false;
+    if (isOwn) {
+      this.#isReceived = false;
+      this.#isOwnDirty = true;
+    }
     if (!this.#isDirty) this.#dirtySince = serverNow();
     this.#isDirty = true;
     this.#editedAt = performance.now();
@@ -66,6 +71,12 @@ export class Saved {
   /** The server has every edit that was made here. */
   received() {
     this.#isReceived = true;
+    this.#show();
+  }
+
+  /** Edits of one's own are not taken, until it is said that they are again. @param {boolean} isRefused */
+  refused(isRefused) {
+    this.#isRefused = isRefused && this.#isOwnDirty;
     this.#show();
   }
 
@@ -108,6 +119,7 @@ export class Saved {
     const waiting = { signal: "waiting", icon: "waiting" };
     if (this.#isOver && !this.#isReceived) return { ...failed, text: "Not saved: copy your last edits before you leave" };
     if (this.#isOver) return { ...failed, text: "" };
+    if (this.#isRefused) return { ...failed, text: "Your last edit was not taken" };
     if (!this.#isLive && !this.#isReceived) return { ...waiting, text: "Offline: your edits are kept" };
     if (!this.#isLive) return { ...waiting, text: this.#version ? "Offline: what you write is kept" : "" };
     if (this.#isDirty && serverNow() - this.#dirtySince > LONG_MS && this.#isReceived) return { ...waiting, text: "With the server; saving takes long" };

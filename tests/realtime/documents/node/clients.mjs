@@ -38,6 +38,7 @@ const commands = {
   },
   insert: ({ text }, { text: shared }, index) => shared.insert(index, text),
   append: ({ text }, { text: shared }) => shared.insert(shared.length, text),
+  embed: ({ value }, { text: shared }, index) => shared.insertEmbed(index, value),
   remove: ({ index, length }, { text: shared }) => shared.delete(index, length),
   text: (_, { text }) => text.toString(),
   size: (_, { text }) => text.length,
