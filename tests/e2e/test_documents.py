@@ -351,6 +351,7 @@ def test_rights_change_in_open_editors(open_document: OpenDocument, documents: D
     documents.share(document, "ada", "read")
     expect(box(guest)).to_have_attribute("aria-readonly", "true")
     expect(guest.get_by_text("not change it any more")).to_be_visible()
+    expect(guest.locator("#saved")).not_to_contain_text("not taken")
 
 
 def test_a_deleted_document_is_said_to_be_gone(

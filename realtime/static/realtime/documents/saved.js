@@ -29,7 +29,6 @@ export class Saved {
   #dirtySince = 0;
   #versionAtEdit = 0;
   #editedAt = 0;
-  #isOwnDirty = false;
   #isRefused = false;
   #isReceived = true;
   #isLive = true; // there is nothing to be offline from before the text is opened
@@ -47,7 +46,7 @@ export class Saved {
   know({ version, updated_at }) {
     if (this.#version && version < this.#version.version) return;
     const isQuiet = performance.now() - this.#editedAt > QUIET_MS;
-    if (isQuiet && this.#isReceived && version > this.#versionAtEdit) this.#isDirty = this.#isOwnDirty = false;
+    if (isQuiet && this.#isReceived && version > this.#versionAtEdit) this.#isDirty = false;
     this.#version = { version, updated_at };
     this.#show();
     this.#askLater();
@@ -55,10 +54,7 @@ export class Saved {
 
   /** The text was edited, here or elsewhere. @param {boolean} isOwn */
   edited(isOwn) {
-    if (isOwn) {
-      this.#isReceived = false;
-      this.#isOwnDirty = true;
-    }
+    if (isOwn) this.#isReceived = false;
     if (!this.#isDirty) this.#dirtySince = serverNow();
     this.#isDirty = true;
     this.#editedAt = performance.now();
@@ -74,9 +70,13 @@ export class Saved {
     this.#show();
   }
 
-  /** Edits of one's own are not taken, until it is said that they are again. @param {boolean} isRefused */
+  /**
+   * Edits made here are refused, or are taken again.
+   *
+   * @param {boolean} isRefused
+   */
   refused(isRefused) {
-    this.#isRefused = isRefused && this.#isOwnDirty;
+    this.#isRefused = isRefused && !this.#isReceived; // what was received before is safe
     this.#show();
   }
 
