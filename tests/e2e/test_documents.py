@@ -347,11 +347,12 @@ def test_rights_change_in_open_editors(open_document: OpenDocument, documents: D
     expect(box(guest)).to_be_editable()
     write_at(guest, "End", "!")
     expect_text(owner, "text!")
+    expect_saved(guest)
 
     documents.share(document, "ada", "read")
     expect(box(guest)).to_have_attribute("aria-readonly", "true")
     expect(guest.get_by_text("not change it any more")).to_be_visible()
-    expect(guest.locator("#saved")).not_to_contain_text("not taken")
+    expect(guest.locator("#saved")).to_contain_text("Saved")
 
 
 def test_a_deleted_document_is_said_to_be_gone(

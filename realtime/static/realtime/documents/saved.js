@@ -119,7 +119,7 @@ export class Saved {
     const waiting = { signal: "waiting", icon: "waiting" };
     if (this.#isOver && !this.#isReceived) return { ...failed, text: "Not saved: copy your last edits before you leave" };
     if (this.#isOver) return { ...failed, text: "" };
-    if (this.#isRefused) return { ...failed, text: "Your last edit was not taken" };
+    if (this.#isRefused) return { ...failed, text: "Your last edit may not have been taken" };
     if (!this.#isLive && !this.#isReceived) return { ...waiting, text: "Offline: your edits are kept" };
     if (!this.#isLive) return { ...waiting, text: this.#version ? "Offline: what you write is kept" : "" };
     if (this.#isDirty && serverNow() - this.#dirtySince > LONG_MS && this.#isReceived) return { ...waiting, text: "With the server; saving takes long" };
