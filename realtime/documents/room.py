@@ -34,6 +34,7 @@ SHORTEST_PAUSE: Final = 0.002
 LONGEST_PAUSE: Final = 0.05
 HOUSEKEEPING_SECONDS: Final = 5.0
 ASK_AGAIN_SECONDS: Final = 1.0
+DEMOTED = "You may read this document, but not change it any more."
 REFUSED = "You may read this document but not change it: the change was not taken."
 TOO_LARGE = "The document would become too large: the change was not taken, and is still with you."
 
@@ -358,9 +359,13 @@ class Room:
         for member in self._audience:
             if not self._rights.may_read(member.user_id):
                 self._dismiss(member, close_codes.FORBIDDEN)
-            elif self._rights.may_write(member.user_id) and member.user_id not in could:
+                continue
+            may_write, could_write = self._rights.may_write(member.user_id), member.user_id in could
+            if may_write and not could_write:
                 # What was refused before is sent now.
                 member.offer(protocol.step_1(self._journal.live.state))
+            elif could_write and not may_write:
+                member.offer(protocol.denied(DEMOTED))  # before something is written in vain
 
     def _ask_again(self, this: _Round) -> None:
         """Ask for what is missing: an update came whose predecessors were refused, or got lost."""
