@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Protocol
 
 from realtime.documents.continuing import continue_document
+from realtime.documents.restoring import restore_version
 from realtime.documents.saving import save_document, save_forgotten
 from tasks_app import periodic
 
-__all__ = ["continue_document", "save_document", "save_forgotten_documents"]
+__all__ = ["continue_document", "restore_version", "save_document", "save_forgotten_documents"]
 
 
 class Run(Protocol):
