@@ -68,7 +68,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "tasks_app.rest.edges.known_host",
     "django.middleware.security.SecurityMiddleware",
-    "servestatic.middleware.ServeStaticMiddleware",
+    "realtime.static_files.LateStaticMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -193,7 +193,7 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 # What other apps add to the REST API, below /api.
-REST_ROUTERS = ["realtime.rest.router"]
+REST_ROUTERS = ["realtime.rest.usage.router", "realtime.rest.documents.router"]
 # A body is JSON around the payload: some room above the payload's own limit.
 DATA_UPLOAD_MAX_MEMORY_SIZE = TASK_MAX_PAYLOAD_BYTES + 64 * 1024
 
@@ -213,6 +213,8 @@ if BEHIND_PROXY:
 # --- the web server that `manage.py web` starts ---------------------------------------------------
 
 PORT = env.number("PORT", 8000, minimum=1)
+DOCUMENT_SAVE_DEBOUNCE_MS = env.number("DOCUMENT_SAVE_DEBOUNCE_MS", 500, minimum=1)
+DOCUMENT_SAVE_MAX_WAIT_MS = env.number("DOCUMENT_SAVE_MAX_WAIT_MS", 5000, minimum=1)
 DOCUMENT_MAX_BYTES = env.number("DOCUMENT_MAX_BYTES", 16 * 1024 * 1024, minimum=1024)
 
 # --- static files, time, language ---------------------------------------------------------------

@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from realtime.documents.writing import edit_document as edit_document
     from realtime.errors import CallFailed as CallFailed
     from realtime.errors import CallTimeout as CallTimeout
     from realtime.errors import SessionBusy as SessionBusy
@@ -19,11 +20,13 @@ _HOMES = {
     "SessionBusy": "realtime.errors",
     "SessionNotFound": "realtime.errors",
     "call_user": "realtime.services.calls",
+    "edit_document": "realtime.documents.writing",
     "notify_user": "realtime.services.notifications",
 }
 
 __all__ = [
-    "CallFailed", "CallTimeout", "SessionBusy", "SessionNotFound", "call_user", "notify_user",
+    "CallFailed", "CallTimeout", "SessionBusy", "SessionNotFound", "call_user", "edit_document",
+    "notify_user",
 ]  # fmt: skip
 
 

@@ -12,7 +12,8 @@ class RealtimeConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from realtime import checks  # noqa: PLC0415 what it imports uses Django's settings
+        from realtime import checks, receivers  # noqa: PLC0415 they use Django's settings, models
 
         register(checks.check_room_access)
         register(checks.check_limits)
+        receivers.connect()

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
+from urllib.parse import parse_qs
 
 from channels.db import aclose_old_connections, database_sync_to_async
 from django.conf import settings
@@ -63,8 +64,11 @@ class Token:
 Credential = Cookie | Token
 
 
-def offered(scope: Scope) -> Credential | None:
-    """Return what the handshake signs in with; a token counts before a cookie."""
+def offered(scope: Scope, *, in_query: bool = False) -> Credential | None:
+    """Return what the handshake signs in with; a token counts before a cookie.
+
+    With `in_query` also by `?token=`, for clients that can do nothing else.
+    """
     for value in headers(scope, b"authorization"):
         kind, _, text = value.partition(" ")
         if kind.lower() == "bearer":
@@ -72,9 +76,19 @@ def offered(scope: Scope) -> Credential | None:
     for protocol in scope.get("subprotocols", []):
         if protocol.startswith(TOKEN_SUBPROTOCOL):
             return Token(protocol.removeprefix(TOKEN_SUBPROTOCOL))
+    if in_query and (text := _query_token(scope)):
+        return Token(text)
     cookies = parse_cookie("; ".join(headers(scope, b"cookie")))
     key = cookies.get(settings.SESSION_COOKIE_NAME)
     return Cookie(key) if key else None
+
+
+def _query_token(scope: Scope) -> str:
+    query: bytes = scope.get("query_string", b"")
+    try:
+        return parse_qs(query.decode("ascii"), max_num_fields=100).get("token", [""])[0].strip()
+    except ValueError:
+        return ""
 
 
 def subprotocol(scope: Scope) -> str | None:

@@ -37,3 +37,16 @@ def room_access_path() -> Any:
 def room_access() -> Any:
     """Return the function of user and room that says who may enter; raises ImportError."""
     return import_string(room_access_path())
+
+
+def save_debounce_seconds() -> float:
+    return float(getattr(settings, "DOCUMENT_SAVE_DEBOUNCE_MS", 500)) / 1000
+
+
+def save_max_wait_seconds() -> float:
+    longest = float(getattr(settings, "DOCUMENT_SAVE_MAX_WAIT_MS", 5000)) / 1000
+    return max(longest, save_debounce_seconds())
+
+
+def document_max_bytes() -> int:
+    return int(getattr(settings, "DOCUMENT_MAX_BYTES", 16 * 1024 * 1024))

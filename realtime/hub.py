@@ -35,14 +35,18 @@ class TooManySockets(Exception):
     """You have too many sockets open here: close one, then connect again."""
 
 
-class Member(Callee, Listener, Protocol):
-    """A signed-in socket, as the hub sees it."""
+class Watched(Protocol):
+    """Somebody signed in, whose rights may change."""
 
     identity: auth.Identity
     credential: auth.Credential
 
     async def recheck(self, identity: auth.Identity | None) -> None:
         """Look at one's rights again; `identity` is whose the credential is at this moment."""
+
+
+class Member(Watched, Callee, Listener, Protocol):
+    """A signed-in socket, as the hub sees it."""
 
 
 class Socket(Protocol):
@@ -60,7 +64,7 @@ class Hub:
         self._socket_left = asyncio.Event()
         self._is_watching = False
         self._is_stopping = False
-        self._members: set[Member] = set()
+        self._members: set[Watched] = set()
         self.instance = new_instance()
         self.rooms = Rooms(self.instance)
         self._usage = UsageRoom()
@@ -113,21 +117,29 @@ class Hub:
         room = self.rooms.find(UserRoom, member.identity.user_id)
         if room.size >= conf.limit("sockets_per_user"):
             raise TooManySockets
-        self._members.add(member)
+        self.watch(member)
         self._usage.join(member)
+        await room.join(member)
+        await self.rooms.find(InstanceRoom, self.instance).join(member)
+
+    def watch(self, member: Watched) -> None:
+        """Look at somebody's identity and rights from time to time, and when they changed."""
+        self._members.add(member)
         if self._rechecker is None:
             self._rechecker = asyncio.create_task(
                 self._recheck_for_ever(), name="signalbox-recheck"
             )
-        await room.join(member)
-        await self.rooms.find(InstanceRoom, self.instance).join(member)
 
-    async def leave(self, member: Member) -> None:
-        """Take a socket out again, also one whose joining failed or was cancelled half-way."""
+    def unwatch(self, member: Watched) -> None:
+        """Look at them no more."""
         self._members.discard(member)
         if not self._members and self._rechecker is not None:
             self._rechecker.cancel()
             self._rechecker = None
+
+    async def leave(self, member: Member) -> None:
+        """Take a socket out again, also one whose joining failed or was cancelled half-way."""
+        self.unwatch(member)
         await self._usage.leave(member)
         await self.rooms.leave(self.rooms.find(UserRoom, member.identity.user_id), member)
         await self.rooms.leave(self.rooms.find(InstanceRoom, self.instance), member)
@@ -153,7 +165,7 @@ class Hub:
 
     async def _recheck_all(self, concerned: set[str] | None) -> None:
         """Look at the sockets of these users again; None means everybody's."""
-        by_credential: dict[auth.Credential, list[Member]] = {}
+        by_credential: dict[auth.Credential, list[Watched]] = {}
         for member in self._members:
             if concerned is None or member.identity.user_id in concerned:
                 by_credential.setdefault(member.credential, []).append(member)
@@ -193,7 +205,7 @@ class Hints:
         return None if is_everybody else users
 
 
-async def _recheck(by_credential: dict[auth.Credential, list[Member]]) -> None:
+async def _recheck(by_credential: dict[auth.Credential, list[Watched]]) -> None:
     try:
         identities = await auth.identify_all(by_credential)
     except auth.IdentityUnknown:

@@ -13,7 +13,12 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
-from realtime.domain.limits import MAX_QUEUED_CHARACTERS, MAX_QUEUED_FRAMES, SLOW_READER_SECONDS
+from realtime.domain.limits import (
+    MAX_QUEUED_CHARACTERS,
+    MAX_QUEUED_FRAMES,
+    SLOW_READER_SECONDS,
+    SLOWEST_BYTES_PER_SECOND,
+)
 from realtime.scope import Message
 from realtime.server_adapter import Connection
 from tasks_app import api
@@ -35,6 +40,8 @@ class Outbox:
         self._characters = 0
         self._drainer: asyncio.Task[None] | None = None
         self._closed = False
+        self._size = 0  # of the last frame, if it was binary
+        self._patience = SLOW_READER_SECONDS
 
     @property
     def is_blocked(self) -> bool:
@@ -52,6 +59,21 @@ class Outbox:
         self._characters += len(message["text"])
         if len(self._waiting) > MAX_QUEUED_FRAMES or self._characters > MAX_QUEUED_CHARACTERS:
             self._on_slow()
+
+    def offer(self, message: Message) -> bool:
+        """Send, unless something blocks; answer whether it was sent. Nothing is queued."""
+        if self._drainer is not None:
+            return False
+        if not self._closed:
+            self._step(message)
+        return True
+
+    def when_free(self, callback: Callable[[], None]) -> None:
+        """Call back once nothing blocks any more; at once if nothing does."""
+        if self._drainer is None:
+            callback()
+        else:
+            self._drainer.add_done_callback(lambda _: callback())
 
     async def put(self, message: Message) -> None:
         """Wait until nothing blocks, then send: for who can wait and must not lose a frame."""
@@ -72,6 +94,10 @@ class Outbox:
             await api.end_owned(self._drainer)
 
     def _step(self, message: Message) -> None:
+        # daphne takes any frame at once: the time that it needs is then the next one's.
+        self._patience = SLOW_READER_SECONDS + self._size / SLOWEST_BYTES_PER_SECOND
+        self._size = len(message.get("bytes") or b"")
+        self._patience += self._size / SLOWEST_BYTES_PER_SECOND
         sending: Sending = self._connection.send(message)
         try:
             blocker = sending.send(None)
@@ -84,7 +110,7 @@ class Outbox:
 
     async def _drain(self, sending: Sending, blocker: Any) -> None:
         try:
-            async with asyncio.timeout(SLOW_READER_SECONDS):
+            async with asyncio.timeout(self._patience):
                 await _resume(sending, blocker)
             while self._waiting:
                 message = self._waiting.popleft()

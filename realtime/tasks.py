@@ -1,21 +1,36 @@
-"""The realtime layer's periodic jobs: each removes from the pools what nobody keeps alive.
+"""The realtime layer's tasks and periodic jobs: found by the engine because this module is here.
 
-Readers never count what has expired, and a pool that nobody pings goes as a whole by itself: these
-are for the sessions of processes that died while others went on.
+The pools' readers never count what has expired, and a pool that nobody pings goes as a whole by
+itself: their jobs are for the sessions of processes that died while others went on.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
+from realtime.documents.continuing import continue_document
+from realtime.documents.restoring import restore_version
+from realtime.documents.saving import save_document, save_forgotten
 from realtime.services import pools
 from tasks_app import periodic
+
+__all__ = [
+    "clean_session_pool", "clean_usage_pool", "continue_document", "restore_version",
+    "save_document", "save_forgotten_documents",
+]  # fmt: skip
 
 
 class Run(Protocol):
     """What a periodic job receives, as far as these need it."""
 
     async def check(self) -> None: ...
+
+
+@periodic(every=5, lock="documents")
+async def save_forgotten_documents(run: Run) -> None:
+    """Save what was appended by a process that died before it could ask for the save."""
+    await run.check()
+    await save_forgotten()
 
 
 @periodic(every=30, lock="session-pool")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 import tempfile
 import uuid
@@ -15,6 +16,7 @@ import hypothesis
 import pytest
 import redis
 
+from realtime import bundle
 from tasks_app import api
 from tasks_app.worker.worker import Worker
 from tests.support.eventually import eventually
@@ -39,6 +41,17 @@ def started_redis() -> Iterator[RedisServer]:
     finally:
         server.kill()
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def frontend() -> str:
+    """Return the static path of the editor's bundle, built unless it is there."""
+    try:
+        return bundle.build()
+    except bundle.BuildFailed as failed:
+        if os.environ.get("REQUIRE_BROWSER") == "1":
+            pytest.fail(str(failed))
+        pytest.skip(str(failed))
 
 
 @pytest.fixture(scope="session")

@@ -31,6 +31,7 @@ MAX_CALL_SECONDS: Final = 3600.0
 MAX_QUEUED_FRAMES: Final = 1000  # per socket, while the client does not read
 MAX_QUEUED_CHARACTERS: Final = 4 * 1024 * 1024
 SLOW_READER_SECONDS: Final = 5.0  # one frame may take this long to leave
+SLOWEST_BYTES_PER_SECOND: Final = 128 * 1024  # a large binary frame has so much more time
 CLOSE_SECONDS: Final = 3.0  # then the connection is dropped without the client's reply
 
 USAGE_PAUSE_SECONDS: Final = 0.25  # between two looks at the models in use

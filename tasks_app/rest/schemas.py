@@ -19,6 +19,7 @@ def _writable(text: str) -> str:
     return text
 
 
+Writable = Annotated[str, AfterValidator(_writable)]
 ItemId = Annotated[str, Field(max_length=200), AfterValidator(_writable)]
 Name = Annotated[str, Field(max_length=200), AfterValidator(_writable)]
 

@@ -17,6 +17,7 @@ from django_redis import get_redis_connection
 from redis import Redis as SyncRedis
 from redis import RedisCluster as SyncCluster
 from redis import asyncio as aioredis
+from redis.client import NEVER_DECODE
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -75,6 +76,10 @@ def _key(calls: Sequence[Call[Any]]) -> str:
 
 def _command(call: Call[Any]) -> tuple[Any, ...]:
     return call.args if call.script is None else ("EVALSHA", call.script.sha, 1, *call.args)
+
+
+def _options(call: Call[Any]) -> dict[str, bool]:
+    return {NEVER_DECODE: True} if call.is_binary else {}
 
 
 def _not_run(calls: Sequence[Call[Any]], replies: Sequence[Any]) -> list[int]:
@@ -191,12 +196,13 @@ def _here(replies: list[Any]) -> list[Any]:
 async def _pipeline(redis: aioredis.Redis, calls: Sequence[Call[Any]]) -> list[Any]:
     if len(calls) == 1:
         try:
-            return [await redis.execute_command(*_command(calls[0]))]  # type: ignore[no-untyped-call] # redis-py
+            call = calls[0]
+            return [await redis.execute_command(*_command(call), **_options(call))]  # type: ignore[no-untyped-call] # redis-py
         except ResponseError as error:
             return [error]
     async with redis.pipeline(transaction=False) as pipe:
         for call in calls:
-            pipe.execute_command(*_command(call))
+            pipe.execute_command(*_command(call), **_options(call))
         replies: list[Any] = await pipe.execute(raise_on_error=False)
         return replies
 

@@ -40,10 +40,11 @@ class Call(Generic[T]):
     """One round trip's worth of work: a script or a plain command, and the reader of its reply."""
 
     parse: Callable[[Any], T]
-    args: tuple[str | int | float, ...]
+    args: tuple[str | bytes | int | float, ...]
     script: Script | None = None
     # What a key of the wrong type counts as, so that one damaged record cannot stop a list.
     damaged: Callable[[], T] | None = None
+    is_binary: bool = False  # the reply's texts are bytes (asynchronous calls only)
 
 
 class StopCode(IntEnum):

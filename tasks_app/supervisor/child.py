@@ -178,6 +178,16 @@ class Child:
             self._console.line(self.program.name, line)
 
 
+class OneShot(Child):
+    """Runs a program once, beside the others: its failure is said and ends nothing."""
+
+    async def keep_alive(self) -> None:
+        """Wait for its end; it is not started again."""
+        status = await self.ended()
+        if status and not self._stopping.is_set():
+            self._console.say(f"{self.program.name} ended ({_words(status)}); all else goes on")
+
+
 def _words(status: int) -> str:
     if status >= 0:
         return f"exit status {status}"

@@ -19,7 +19,7 @@
   const behind = (element) => {
     if (!element) return [255, 255, 255, 1];
     const colour = parse(getComputedStyle(element).backgroundColor);
-    return colour[3] === 1 ? colour : over(colour, behind(element.parentElement));
+    return colour[3] === 1 ? colour : over(colour, behind(element.parentElement ?? element.getRootNode().host));
   };
   const luminance = ([red, green, blue]) => {
     const [r, g, b] = [red, green, blue].map((value) => {
@@ -39,7 +39,10 @@
     const ratio = contrast(ink, ground);
     if (ratio < 4.5) weak.push(`${ratio.toFixed(2)} <${element.tagName} id=${element.id} class=${element.className}> ${text}`);
   };
-  for (const element of document.body.querySelectorAll("*")) {
+  // What stands in a shadow root is painted too; behind it is its host.
+  const all = (root) => [...root.querySelectorAll("*")].flatMap((element) =>
+    element.shadowRoot ? [element, ...all(element.shadowRoot)] : [element]);
+  for (const element of all(document.body)) {
     if (!element.checkVisibility({ visibilityProperty: true })) continue;
     const text = [...element.childNodes].find((node) => node.nodeType === 3 && node.data.trim());
     if (text) check(element, text.data.trim().slice(0, 40), undefined);

@@ -21,11 +21,12 @@ def page_data(content: str) -> dict[str, Any]:
     return data
 
 
-def test_the_board_asks_for_a_sign_in(client: Client) -> None:
-    answer = client.get("/")
+@pytest.mark.parametrize("path", ["/", "/documents/", "/documents/some-id/"])
+def test_a_page_asks_for_a_sign_in(client: Client, path: str) -> None:
+    answer = client.get(path)
 
     assert answer.status_code == 302
-    assert answer["Location"] == "/accounts/login/?next=/"
+    assert answer["Location"] == f"/accounts/login/?next={path}"
 
 
 def test_the_page_is_told_who_looks_at_it_and_nothing_can_break_out(client: Client) -> None:
@@ -55,7 +56,7 @@ def test_staff_needs_the_permission_too(client: Client) -> None:
 def test_nothing_is_inline(client: Client) -> None:
     client.force_login(User.objects.create_user("ann", password="long-enough-word"))
 
-    for path in ("/", "/accounts/login/"):
+    for path in ("/", "/documents/", "/documents/some-id/", "/accounts/login/"):
         content = client.get(path).content.decode()
         scripts = re.findall(r"<script(?![^>]*(?:src=|application/json))", content)
         assert not scripts
@@ -82,3 +83,21 @@ def test_a_form_that_is_out_of_date_gets_our_page() -> None:
 
     assert answer.status_code == 403
     assert b"out of date" in answer.content
+
+
+def test_a_page_of_a_document_knows_its_id_and_no_path_is_one(client: Client) -> None:
+    client.force_login(User.objects.create_user("ann", password="long-enough-word"))
+
+    assert page_data(client.get("/documents/a-b_9/").content.decode())["document"] == "a-b_9"
+    for path in ("/documents/../etc/", "/documents/a.b/", f"/documents/{'x' * 65}/"):
+        assert client.get(path).status_code == 404
+
+
+def test_where_the_editor_is_is_told_to_whoever_is_signed_in(client: Client) -> None:
+    assert client.get("/documents/editor.json").status_code == 401
+    client.force_login(User.objects.create_user("ann", password="long-enough-word"))
+
+    answer = client.get("/documents/editor.json")
+
+    assert answer.json().keys() == {"script", "building", "problem"}
+    assert "no-store" in answer["Cache-Control"]

@@ -14,7 +14,7 @@ client's closing before the end, after which nothing more is written.
 | fake-N-tokens-M-ms    | N tokens, one every M milliseconds                                       |
 | fake-echo             | the last message's text as the answer, in one token per word             |
 | fake-say:TEXT         | TEXT as the answer                                                       |
-| fake-as-told          | the last message is the model: "fake-40-tokens"; otherwise fake-title    |
+| fake-as-told          | the last line said is the model: "fake-40-tokens"; otherwise fake-title  |
 | fake-title            | a title as JSON behind a reasoning block                                 |
 | fake-title-repair     | useless output first; good JSON when asked to repair                     |
 | fake-repair:TEXT      | useless output first; TEXT when asked to repair                          |
@@ -362,7 +362,7 @@ async def _echo(provider: FakeProvider, call: Call, answer: Answer) -> None:
 
 
 async def _as_told(provider: FakeProvider, call: Call, answer: Answer) -> None:
-    told = str(call.body["messages"][-1]["content"]).strip()
+    told = str(call.body["messages"][-1]["content"]).strip().rpartition("\n")[2].strip()
     model = told if told.startswith("fake-") and told != "fake-as-told" else "fake-title"
     await _script_of(model)(provider, call, answer)
 

@@ -1,17 +1,25 @@
 // @ts-check
 /**
- * The connection state above the board: an icon and a sentence, and a way out where there is one.
+ * The connection state above a page: an icon and a sentence, and a way out where there is one.
  *
  * @typedef {import("./socket.js").ConnectionState} ConnectionState
+ * @typedef {{offline: string, meanwhile: string, final: Record<number, string>}} Words what a page
+ *   says of its work while there is no connection, and of the codes that end it for good
  */
 
 import { pageData } from "./api.js";
 import { byId, setAttribute, setIcon, setText } from "./dom.js";
 
+/** @type {Words} */
+const BOARD = {
+  offline: "Offline: tasks go on without you",
+  meanwhile: "tasks go on",
+  final: { 4403: "You have no access any more. Reload the page, or ask whoever runs the server." },
+};
+
 /** @type {Record<number, string>} */
 const FINAL = {
   4401: "Signed out.",
-  4403: "You have no access any more. Reload the page, or ask whoever runs the server.",
   4408: "The server gave up waiting. Reload the page.",
   4429: "Too many messages. Reload the page in a moment.",
 };
@@ -24,9 +32,14 @@ export class Connection {
   #signIn = byId("connection-sign-in");
   /** @type {ConnectionState} */
   #state = { kind: "idle" };
+  #words;
 
-  /** @param {() => void} retry */
-  constructor(retry) {
+  /**
+   * @param {() => void} retry
+   * @param {Words} [words]
+   */
+  constructor(retry, words = BOARD) {
+    this.#words = words;
     this.#retry.addEventListener("click", retry);
     this.#signIn.href = `${pageData().login_url}?next=${encodeURIComponent(location.pathname)}`;
   }
@@ -43,7 +56,7 @@ export class Connection {
   }
 
   tick() {
-    setText(this.#text, sentence(this.#state));
+    setText(this.#text, sentence(this.#state, this.#words));
   }
 }
 
@@ -56,18 +69,21 @@ const SIGNALS = {
   final: { signal: "failed", icon: "failed" },
 };
 
-/** @param {ConnectionState} state */
-function sentence(state) {
+/**
+ * @param {ConnectionState} state
+ * @param {Words} words
+ */
+function sentence(state, words) {
   switch (state.kind) {
     case "live":
       return "Live";
     case "waiting": {
       const seconds = Math.max(1, Math.ceil((state.until - Date.now()) / 1000));
-      if (state.offline) return "Offline: tasks go on without you";
-      return `Reconnecting in ${seconds} s; tasks go on`;
+      if (state.offline) return words.offline;
+      return `Reconnecting in ${seconds} s; ${words.meanwhile}`;
     }
     case "final":
-      return FINAL[state.code] ?? `The server closed the connection (${state.code}). Reload the page.`;
+      return words.final[state.code] ?? FINAL[state.code] ?? `The server closed the connection (${state.code}). Reload the page.`;
     default:
       return "Connecting…";
   }

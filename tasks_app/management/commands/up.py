@@ -8,10 +8,10 @@ import sys
 from typing import Any
 
 from django.conf import settings
-from django.core.management import call_command
+from django.core.management import call_command, get_commands
 from django.core.management.base import BaseCommand, CommandError
 
-from tasks_app.supervisor.child import Child, Program
+from tasks_app.supervisor.child import Child, OneShot, Program
 from tasks_app.supervisor.console import Console
 from tasks_app.supervisor.embedded import EmbeddedRedis
 from tasks_app.supervisor.errors import StartRefused
@@ -25,6 +25,8 @@ WORKER_GRACE = 10
 WORKER_KILL_SECONDS = 18.0  # its grace, handing back what is left, and closing
 WEB_KILL_SECONDS = 10.0
 START_SECONDS = 60.0
+BUILD = "buildfrontend"  # the pages' own command, where they are installed; it says what it does
+BUILD_KILL_SECONDS = 3.0
 
 
 class Command(BaseCommand):
@@ -71,6 +73,8 @@ async def _run(
         told = True
 
     children = [Child(program, console) for program in _programs(host, port, options["workers"])]
+    if BUILD in get_commands():  # last, and waited for by nobody
+        children.append(OneShot(_ours("frontend", BUILD_KILL_SECONDS, BUILD, "--nice"), console))
     try:
         await supervise(redis=redis, children=children, console=console, started=started)
     finally:
@@ -85,15 +89,16 @@ def _embedded_redis(console: Console) -> EmbeddedRedis | None:
     return EmbeddedRedis(place, console)
 
 
-def _programs(host: str, port: int, workers: int) -> list[Program]:
-    def ours(name: str, grace: float, *words: str) -> Program:
-        manage = (sys.executable, str(settings.BASE_DIR / "manage.py"))
-        return Program(name=name, command=(*manage, *words), grace=grace, folder=settings.BASE_DIR)
+def _ours(name: str, grace: float, *words: str) -> Program:
+    manage = (sys.executable, str(settings.BASE_DIR / "manage.py"))
+    return Program(name=name, command=(*manage, *words), grace=grace, folder=settings.BASE_DIR)
 
+
+def _programs(host: str, port: int, workers: int) -> list[Program]:
     return [
-        ours("web", WEB_KILL_SECONDS, "web", "--host", host, "--port", str(port)),
+        _ours("web", WEB_KILL_SECONDS, "web", "--host", host, "--port", str(port)),
         *(
-            ours(
+            _ours(
                 f"worker-{number}", WORKER_KILL_SECONDS,
                 "taskworker", "--name", f"worker-{number}", "--grace", str(WORKER_GRACE),
             )

@@ -19,7 +19,14 @@ from tests.tasks_app.rest.conftest import Person, asgi_client
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-PARAMETERS = {"task_id": "0" * 32, "item_id": "chat-1", "kind": "title"}
+PARAMETERS = {
+    "task_id": "0" * 32,
+    "item_id": "chat-1",
+    "kind": "title",
+    "document_id": "none",
+    "username": "nobody",
+    "version": "1",
+}
 
 
 def _operations() -> Iterator[tuple[str, str]]:
@@ -33,7 +40,7 @@ OPERATIONS = sorted(_operations())
 
 
 def test_the_walk_covers_the_whole_api() -> None:
-    assert len(OPERATIONS) == 18
+    assert len(OPERATIONS) == 30
 
 
 async def test_nobody_gets_in(nobody: httpx.AsyncClient) -> None:

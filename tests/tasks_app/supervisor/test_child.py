@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks_app.supervisor.child import Backoff, Child, Program
+from tasks_app.supervisor.child import Backoff, Child, OneShot, Program
 from tasks_app.supervisor.console import Console
 from tasks_app.supervisor.tether import tethered
 from tests.support.eventually import eventually, eventually_sync
@@ -202,3 +202,16 @@ def test_a_tethered_command_does_not_start_without_its_parent() -> None:
     command[4] = "1"  # somebody else's id, as after the parent's death
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+async def test_a_one_shot_runs_once_and_says_that_it_failed(
+    processes: Marked, stream: io.StringIO
+) -> None:
+    child = OneShot(program(processes, "echo tried; exit 3"), Console(stream))
+    await child.start()
+
+    await child.keep_alive()
+
+    assert stream.getvalue().count("tried") == 1
+    assert "stand-in ended (exit status 3); all else goes on" in stream.getvalue()
+    assert processes.pids() == []

@@ -1,4 +1,4 @@
-"""What the realtime layer adds to the REST API; settings name this router (REST_ROUTERS)."""
+"""Which models are in use; settings name this router (REST_ROUTERS)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ninja import Router
 from pydantic import BaseModel
 
 from realtime.services import pools
-from tasks_app.rest.schemas import ERRORS
+from tasks_app.rest.extend import ERRORS
 
 router = Router()
 
