@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
-from realtime import auth, conf
+from realtime import access, auth, conf
 from realtime.domain import close_codes
 from realtime.domain.calls import new_instance
 from realtime.domain.limits import CLOSE_SECONDS, MAX_SOCKETS_BEFORE_SIGN_IN, RECHECK_SECONDS
@@ -41,8 +41,23 @@ class Member(Callee, Listener, Protocol):
     identity: auth.Identity
     credential: auth.Credential
 
+    @property
+    def guest(self) -> Guest:
+        """Its named rooms."""
+
     async def recheck(self, identity: auth.Identity | None) -> None:
         """Look at one's rights again; `identity` is whose the credential is at this moment."""
+
+
+class Guest(Protocol):
+    """The named rooms of a socket."""
+
+    @property
+    def rooms(self) -> tuple[str, ...]:
+        """Where it is now."""
+
+    async def evict(self, name: str) -> None:
+        """Take it out of a room, and say so."""
 
 
 class Socket(Protocol):
@@ -64,8 +79,9 @@ class Hub:
         self.instance = new_instance()
         self.rooms = Rooms(self.instance)
         self._usage = UsageRoom()
-        self._rechecker: asyncio.Task[None] | None = None
+        self._recheckers: list[asyncio.Task[None]] = []
         self._hints = Hints()
+        self._rechecked = Hints()  # whose rooms are to be looked at too
         self._before_sign_in = 0
 
     @contextmanager
@@ -115,19 +131,21 @@ class Hub:
             raise TooManySockets
         self._members.add(member)
         self._usage.join(member)
-        if self._rechecker is None:
-            self._rechecker = asyncio.create_task(
-                self._recheck_for_ever(), name="signalbox-recheck"
-            )
+        if not self._recheckers:
+            self._recheckers = [
+                asyncio.create_task(self._recheck_for_ever(), name="signalbox-recheck"),
+                asyncio.create_task(self._recheck_rooms_for_ever(), name="signalbox-recheck-rooms"),
+            ]
         await room.join(member)
         await self.rooms.find(InstanceRoom, self.instance).join(member)
 
     async def leave(self, member: Member) -> None:
         """Take a socket out again, also one whose joining failed or was cancelled half-way."""
         self._members.discard(member)
-        if not self._members and self._rechecker is not None:
-            self._rechecker.cancel()
-            self._rechecker = None
+        if not self._members:
+            for rechecker in self._recheckers:
+                rechecker.cancel()
+            self._recheckers = []
         await self._usage.leave(member)
         await self.rooms.leave(self.rooms.find(UserRoom, member.identity.user_id), member)
         await self.rooms.leave(self.rooms.find(InstanceRoom, self.instance), member)
@@ -150,6 +168,36 @@ class Hub:
                 if loop.time() >= due:
                     concerned, due = None, loop.time() + RECHECK_SECONDS
                 await self._recheck_all(concerned)
+                for user_id in [""] if concerned is None else concerned:
+                    self._rechecked.put(user_id)
+
+    async def _recheck_rooms_for_ever(self) -> None:
+        """Look again who may be in which room, after the credentials.
+
+        In an asyncio task of its own: the project's function may take its time, and whoever is to
+        be signed out must not wait for it.
+        """
+        while True:
+            concerned = await self._rechecked.within(2 * RECHECK_SECONDS)
+            try:
+                await self._recheck_rooms(concerned)
+            except auth.IdentityUnknown:
+                log.warning("recheck_skipped reason=database")
+            except Exception:  # stay alive: without this task nobody ever loses a room
+                log.exception("recheck_failed")
+
+    async def _recheck_rooms(self, concerned: set[str] | None) -> None:
+        guests = [
+            (member.identity.user_id, member.guest)
+            for member in self._members
+            if concerned is None or member.identity.user_id in concerned
+        ]
+        asked = {(user_id, room) for user_id, guest in guests for room in guest.rooms}
+        denied = asked - await access.entitled(asked)
+        for user_id, guest in guests:
+            for room in guest.rooms:
+                if (user_id, room) in denied:
+                    await guest.evict(room)
 
     async def _recheck_all(self, concerned: set[str] | None) -> None:
         """Look at the sockets of these users again; None means everybody's."""
