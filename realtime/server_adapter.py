@@ -65,7 +65,8 @@ class DaphneConnection(Connection):
         self._protocol.registerProducer(self, True)
 
     async def send(self, message: Message) -> None:
-        await self._writable.wait()
+        if not self._writable.is_set():  # asked first: this is the path of every delivery
+            await self._writable.wait()
         await self._send(message)
 
     async def close(self, code: int) -> None:
