@@ -6,14 +6,13 @@ Only the identity is kept; rights are read anew at each action.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qs
 
-from channels.db import aclose_old_connections, database_sync_to_async
+from channels.db import database_sync_to_async
 from django.conf import settings
 from django.contrib.auth import get_user, get_user_model
 from django.contrib.auth.models import AbstractBaseUser, User
@@ -22,6 +21,9 @@ from django.http import HttpRequest, parse_cookie
 
 from realtime.scope import Scope, headers
 from tasks_app import api
+
+A = TypeVar("A")
+T = TypeVar("T")
 
 SUBPROTOCOL = "signalbox"
 TOKEN_SUBPROTOCOL = "bearer."  # noqa: S105 a prefix, no secret
@@ -120,8 +122,15 @@ async def active_user(identity: Identity) -> User | None:
 
     Raises IdentityUnknown when the database does not answer.
     """
-    async with _database():
-        return await _active_user(identity)
+    return await _looked_up(_active_user, identity)
+
+
+async def active_users(user_ids: Collection[str]) -> dict[str, User]:
+    """Return those of the users, by id, who may sign in, as they are at this moment.
+
+    Raises IdentityUnknown when the database does not answer.
+    """
+    return await _looked_up(_active_users, user_ids)
 
 
 async def viewer(identity: Identity) -> api.Viewer | None:
@@ -129,14 +138,30 @@ async def viewer(identity: Identity) -> api.Viewer | None:
 
     Raises IdentityUnknown when the database does not answer.
     """
-    async with _database():
-        user = await _active_user(identity)
-        return None if user is None else await api.aviewer_for(user)
+    return await _looked_up(_viewer, identity)
 
 
-async def _active_user(identity: Identity) -> User | None:
-    users = get_user_model().objects
-    return await users.filter(pk=identity.user_id, is_active=True).afirst()
+async def _looked_up(look: Callable[[A], T], what: A) -> T:
+    try:
+        # One hop to the database's thread, which drops connections that the database has closed.
+        found: T = await database_sync_to_async(look)(what)
+    except DatabaseError as error:
+        raise IdentityUnknown from error
+    return found
+
+
+def _active_user(identity: Identity) -> User | None:
+    return get_user_model().objects.filter(pk=identity.user_id, is_active=True).first()
+
+
+def _active_users(user_ids: Collection[str]) -> dict[str, User]:
+    users = get_user_model().objects.filter(pk__in=user_ids, is_active=True)
+    return {str(user.pk): user for user in users}
+
+
+def _viewer(identity: Identity) -> api.Viewer | None:
+    user = _active_user(identity)
+    return None if user is None else api.viewer_for(user)
 
 
 def _identities(credentials: Collection[Credential]) -> dict[Credential, Identity]:
@@ -172,16 +197,3 @@ def _identity(user: AbstractBaseUser, groups: list[Any]) -> Identity:
     parts = [user.get_session_auth_hash(), *sorted(map(str, groups))]
     standing = hashlib.sha256("\n".join(parts).encode()).hexdigest()
     return Identity(user_id=str(user.pk), name=user.get_username(), standing=standing)
-
-
-@asynccontextmanager
-async def _database() -> AsyncIterator[None]:
-    """Look something up; raises IdentityUnknown when the database does not answer."""
-    # Sockets are no requests: nobody else drops connections that the database has closed.
-    await aclose_old_connections()
-    try:
-        yield
-    except DatabaseError as error:
-        raise IdentityUnknown from error
-    finally:
-        await aclose_old_connections()

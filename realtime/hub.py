@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
-from realtime import auth, conf
+from realtime import access, auth, conf
 from realtime.domain import close_codes
 from realtime.domain.calls import new_instance
 from realtime.domain.limits import CLOSE_SECONDS, MAX_SOCKETS_BEFORE_SIGN_IN, RECHECK_SECONDS
@@ -45,8 +45,23 @@ class Watched(Protocol):
         """Look at one's rights again; `identity` is whose the credential is at this moment."""
 
 
+class Guest(Protocol):
+    """The named rooms of a socket."""
+
+    @property
+    def rooms(self) -> tuple[str, ...]:
+        """Where it is now."""
+
+    async def evict(self, name: str) -> None:
+        """Take it out of a room, and say so."""
+
+
 class Member(Watched, Callee, Listener, Protocol):
-    """A signed-in socket, as the hub sees it."""
+    """A signed-in socket of `/ws/`, as the hub sees it."""
+
+    @property
+    def guest(self) -> Guest:
+        """Its named rooms."""
 
 
 class Socket(Protocol):
@@ -64,12 +79,14 @@ class Hub:
         self._socket_left = asyncio.Event()
         self._is_watching = False
         self._is_stopping = False
-        self._members: set[Watched] = set()
+        self._watched: set[Watched] = set()
+        self._members: set[Member] = set()  # those of them that may be in rooms
         self.instance = new_instance()
         self.rooms = Rooms(self.instance)
         self._usage = UsageRoom()
-        self._rechecker: asyncio.Task[None] | None = None
+        self._recheckers: list[asyncio.Task[None]] = []
         self._hints = Hints()
+        self._rechecked = Hints()  # whose rooms are to be looked at too
         self._before_sign_in = 0
 
     @contextmanager
@@ -118,28 +135,32 @@ class Hub:
         if room.size >= conf.limit("sockets_per_user"):
             raise TooManySockets
         self.watch(member)
+        self._members.add(member)
         self._usage.join(member)
         await room.join(member)
         await self.rooms.find(InstanceRoom, self.instance).join(member)
 
     def watch(self, member: Watched) -> None:
         """Look at somebody's identity and rights from time to time, and when they changed."""
-        self._members.add(member)
-        if self._rechecker is None:
-            self._rechecker = asyncio.create_task(
-                self._recheck_for_ever(), name="signalbox-recheck"
-            )
+        self._watched.add(member)
+        if not self._recheckers:
+            self._recheckers = [
+                asyncio.create_task(self._recheck_for_ever(), name="signalbox-recheck"),
+                asyncio.create_task(self._recheck_rooms_for_ever(), name="signalbox-recheck-rooms"),
+            ]
 
     def unwatch(self, member: Watched) -> None:
         """Look at them no more."""
-        self._members.discard(member)
-        if not self._members and self._rechecker is not None:
-            self._rechecker.cancel()
-            self._rechecker = None
+        self._watched.discard(member)
+        if not self._watched:
+            for rechecker in self._recheckers:
+                rechecker.cancel()
+            self._recheckers = []
 
     async def leave(self, member: Member) -> None:
         """Take a socket out again, also one whose joining failed or was cancelled half-way."""
         self.unwatch(member)
+        self._members.discard(member)
         await self._usage.leave(member)
         await self.rooms.leave(self.rooms.find(UserRoom, member.identity.user_id), member)
         await self.rooms.leave(self.rooms.find(InstanceRoom, self.instance), member)
@@ -162,11 +183,41 @@ class Hub:
                 if loop.time() >= due:
                     concerned, due = None, loop.time() + RECHECK_SECONDS
                 await self._recheck_all(concerned)
+                for user_id in [""] if concerned is None else concerned:
+                    self._rechecked.put(user_id)
+
+    async def _recheck_rooms_for_ever(self) -> None:
+        """Look again who may be in which room, after the credentials.
+
+        In an asyncio task of its own: the project's function may take its time, and whoever is to
+        be signed out must not wait for it.
+        """
+        while True:
+            concerned = await self._rechecked.within(2 * RECHECK_SECONDS)
+            try:
+                await self._recheck_rooms(concerned)
+            except auth.IdentityUnknown:
+                log.warning("recheck_skipped reason=database")
+            except Exception:  # stay alive: without this task nobody ever loses a room
+                log.exception("recheck_failed")
+
+    async def _recheck_rooms(self, concerned: set[str] | None) -> None:
+        guests = [
+            (member.identity.user_id, member.guest)
+            for member in self._members
+            if concerned is None or member.identity.user_id in concerned
+        ]
+        asked = {(user_id, room) for user_id, guest in guests for room in guest.rooms}
+        denied = asked - await access.entitled(asked)
+        for user_id, guest in guests:
+            for room in guest.rooms:
+                if (user_id, room) in denied:
+                    await guest.evict(room)
 
     async def _recheck_all(self, concerned: set[str] | None) -> None:
         """Look at the sockets of these users again; None means everybody's."""
         by_credential: dict[auth.Credential, list[Watched]] = {}
-        for member in self._members:
+        for member in self._watched:
             if concerned is None or member.identity.user_id in concerned:
                 by_credential.setdefault(member.credential, []).append(member)
         credentials = list(by_credential)

@@ -65,7 +65,8 @@ class DaphneConnection(Connection):
         self._protocol.registerProducer(self._producer, True)
 
     async def send(self, message: Message) -> None:
-        await self._producer.room()
+        if not self._producer.has_room:  # asked first: this is the path of every delivery
+            await self._producer.room()
         await self._send(message)
 
     async def close(self, code: int) -> None:

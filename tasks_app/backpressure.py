@@ -19,6 +19,11 @@ class PushProducer:
         self._has_room = asyncio.Event()
         self._has_room.set()
 
+    @property
+    def has_room(self) -> bool:
+        """Whether the transport takes more at this moment."""
+        return self._has_room.is_set()
+
     async def room(self) -> None:
         """Wait until the transport takes more, or is gone; the caller sets the deadline."""
         await self._has_room.wait()

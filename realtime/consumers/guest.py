@@ -12,7 +12,6 @@ from realtime.outbox import Outbox
 from realtime.rooms.named import NamedRoom
 from realtime.rooms.registry import Rooms
 from realtime.scope import Message
-from tasks_app import api
 
 Answer = dict[str, Any]
 
@@ -25,7 +24,6 @@ class RoomGuest:
         self._outbox = outbox
         self._rooms = rooms
         self._joined: dict[str, NamedRoom] = {}
-        self._rechecker: asyncio.Task[None] | None = None
 
     @property
     def user_id(self) -> str:
@@ -83,35 +81,21 @@ class RoomGuest:
         await room.send(text)
         return {"room": frame.room}
 
-    def recheck(self) -> None:
-        """Leave, a little later, the rooms that the user may not be in any more, and say so.
+    @property
+    def rooms(self) -> tuple[str, ...]:
+        """Where it is now."""
+        return tuple(self._joined)
 
-        In an asyncio task of its own: the project's function may take its time, and who looks at
-        everybody's rights must not wait for it.
-        """
-        if self._joined and self._rechecker is None:
-            self._rechecker = asyncio.create_task(self._recheck(), name="signalbox-room-recheck")
+    async def evict(self, name: str) -> None:
+        """Take it out of a room where the user may not be any more, and say so."""
+        if name in self._joined:
+            await self._leave(name)
+            detail = "You may not be in this room any more."
+            data = {"code": "forbidden", "detail": detail, "room": name}
+            self._outbox.push(messages.outgoing(messages.encode("error", data)))
 
     async def aclose(self) -> None:
-        if self._rechecker is not None:
-            await api.end_owned(self._rechecker)
-        await asyncio.gather(*(self._leave(name) for name in tuple(self._joined)))
-
-    async def _recheck(self) -> None:
-        try:
-            rooms = set(self._joined)
-            for name in rooms - await access.entitled(self._identity, rooms):
-                await self._leave(name)
-                data = {
-                    "code": "forbidden",
-                    "detail": "You may not be in this room any more.",
-                    "room": name,
-                }
-                self._outbox.push(messages.outgoing(messages.encode("error", data)))
-        except (access.NobodyThere, auth.IdentityUnknown):
-            return  # the socket is about to be closed, or nobody can say: the next look will
-        finally:
-            self._rechecker = None
+        await asyncio.gather(*(self._leave(name) for name in self.rooms))
 
     async def _check(self, room: str) -> None:
         try:

@@ -54,7 +54,7 @@ class Session:
         self._close = close
         self._membership = Membership(self.id, identity.user_id, identity.name)
         self._rooms = rooms
-        self._guest = RoomGuest(identity, outbox, rooms)
+        self.guest = RoomGuest(identity, outbox, rooms)
         self._calls = Asked(self.id, outbox)
         self._feeds: dict[str, Feed] = {}
         self._actions: dict[type[ClientFrame], Callable[[Any], Awaitable[Answer]]] = {
@@ -62,9 +62,9 @@ class Session:
             TaskSubscribe: self._subscribe,
             TaskUnsubscribe: self._unsubscribe,
             TaskStop: self._stop,
-            RoomJoin: self._guest.join,
-            RoomLeave: self._guest.leave,
-            RoomSend: self._guest.send,
+            RoomJoin: self.guest.join,
+            RoomLeave: self.guest.leave,
+            RoomSend: self.guest.send,
             CallReply: self._calls.reply,
         }
 
@@ -99,7 +99,7 @@ class Session:
         if isinstance(frame, TaskSubscribe):
             self._feeds[frame.task_id].start(frame.last_event_id)
         elif isinstance(frame, RoomJoin):
-            self._guest.welcome(frame.room)
+            self.guest.welcome(frame.room)
 
     async def recheck(self, identity: auth.Identity | None) -> None:
         """Close when the credential is no longer this user's, or the user's standing has changed.
@@ -113,7 +113,6 @@ class Session:
         if identity is None or identity.user_id != self.identity.user_id:
             self._close(close_codes.NOT_SIGNED_IN)
             return
-        self._guest.recheck()
         foreign = [feed for feed in self._feeds.values() if feed.owner_id != identity.user_id]
         viewer = await auth.viewer(identity) if foreign else None
         if viewer is not None and not viewer.can_view_all:
@@ -125,7 +124,7 @@ class Session:
         # Together: each of them may wait for Redis, and the server does not wait for us for long.
         await asyncio.gather(
             self._membership.leave(),
-            self._guest.aclose(),
+            self.guest.aclose(),
             self._calls.aclose(),
             *(self._drop(task_id) for task_id in tuple(self._feeds)),
         )
