@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
+from tasks_app.domain.context import Context
 from tasks_app.domain.owned import end_owned
 from tasks_app.domain.periodic import JobReport
 from tasks_app.domain.records import Event, Task, Viewer
 from tasks_app.domain.states import FINAL, TaskState
 from tasks_app.domain.stats import Stats
-from tasks_app.generation.catalog import aclose_catalog, get_catalog
-from tasks_app.generation.chat import complete as ask_model
+from tasks_app.generation.catalog import aclose_catalog
+from tasks_app.generation.chat import complete as _complete
+from tasks_app.generation.permission import admit, charged, limited, visible_models
 from tasks_app.local import service as _local
 from tasks_app.services import usage as _usage
 from tasks_app.services.access import aviewer_for, may_delete, viewer_for
@@ -73,17 +76,17 @@ from tasks_app.store.subscriptions import Subscriptions, subscriptions
 __all__ = [
     "FINAL", "Ask", "Children", "Event", "EventReader", "Filter", "Found", "JobReport", "Match",
     "Output", "Page", "PurgeCode", "Retried", "Stats", "StopCode", "Subscriptions", "Task",
-    "TaskState", "Viewer", "announce_access", "ask_model", "aviewer_for", "children_sync",
+    "TaskState", "Viewer", "admit", "announce_access", "ask_model", "aviewer_for", "children_sync",
     "count_tasks_sync", "end_owned", "enqueue_sync", "enqueue_task", "event_order", "find_sync",
     "finished_ids_sync", "follow", "get_task", "is_retryable", "is_served", "is_served_since",
-    "list_tasks", "listen_access", "listen_all", "listen_task", "listen_user", "may_delete",
-    "model_ids", "periodic_jobs_sync", "ping", "prepare_task", "purge_tasks_sync", "read_metrics",
+    "limited", "list_tasks", "listen_access", "listen_all", "listen_task", "listen_user",
+    "may_delete", "periodic_jobs_sync", "ping", "prepare_task", "purge_tasks_sync", "read_metrics",
     "read_output", "read_output_sync", "read_stats", "read_stats_sync", "retry_failed_sync",
     "retry_task", "retry_task_sync", "retry_tasks_sync", "search_tasks_sync", "send_task",
     "shutdown", "startup", "stop_item", "stop_task", "stop_task_sync", "stop_tasks_sync",
     "subscriptions", "summaries", "summaries_sync", "task_ids_sync", "tell_user", "unfinished_ids",
-    "user_for_token", "users_for_tokens_sync", "viewer_for", "wait_task", "with_results",
-    "workers_alive",
+    "user_for_token", "users_for_tokens_sync", "viewer_for", "visible_models", "wait_task",
+    "with_results", "workers_alive",
 ]  # fmt: skip
 
 
@@ -127,9 +130,9 @@ def listen_access(listener: Callable[[str | None], None]) -> AbstractAsyncContex
     return subscriptions().listening(keys.current().name("access"), listener)
 
 
-async def model_ids() -> list[str]:
-    """Return the ids of the models that can be asked; raises ProviderError when none can."""
-    return [model.id for model in await get_catalog().models()]
+async def ask_model(context: Context, body: dict[str, Any]) -> dict[str, Any]:
+    """Answer a chat request inside a task: filtered, measured, charged; see generation.chat."""
+    return await charged(context, await _complete(context, body))
 
 
 async def startup() -> None:

@@ -14,7 +14,7 @@ from tasks_app.domain.context import Context
 from tasks_app.generation import kinds
 from tasks_app.generation.chat import complete
 from tasks_app.generation.generate import generate
-from tasks_app.generation.permission import charge
+from tasks_app.generation.permission import charged
 from tasks_app.generation.turn import Turn
 
 
@@ -31,15 +31,8 @@ async def chat_completion(
     """
     turn = Turn(context, body)
     await turn.begin()
-    made = await _charged(context, await complete(context, body, retry_seconds=retry_seconds))
+    made = await charged(context, await complete(context, body, retry_seconds=retry_seconds))
     await turn.end(made, OF_KIND)
-    return made
-
-
-async def _charged(context: Context, made: dict[str, Any]) -> dict[str, Any]:
-    """Count what an answer cost its user."""
-    used = (made.get("usage") or {}).get("total_tokens")
-    await charge(context.user_id or None, used if isinstance(used, int) else 0)
     return made
 
 
@@ -49,7 +42,7 @@ def _registered(kind: kinds.Kind) -> TaskDefinition[..., dict[str, Any]]:
     async def run(
         context: Context, body: dict[str, Any], *, retry_seconds: float | None = None
     ) -> dict[str, Any]:
-        return await _charged(
+        return await charged(
             context, await generate(kind, context, body, retry_seconds=retry_seconds)
         )
 

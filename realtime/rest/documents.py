@@ -202,12 +202,14 @@ async def delete_document(request: HttpRequest, document_id: str) -> HttpRespons
 async def continue_it(request: HttpRequest, document_id: str, body: Continuation) -> JsonResponse:
     """Let a model write on at the document's end: a task, to be watched and stopped like any."""
     await _found(request, document_id, Permission.WRITE, Permission.OWNER)
-    model = body.model or (await api.model_ids())[0]
+    viewer = caller_of(request).viewer
+    model = body.model or next((one.id for one in await api.visible_models(viewer.user_id)), "")
+    admitted = await api.admit(viewer, "chat", model)
     task = await api.enqueue_task(
-        continue_document,
+        api.limited(continue_document, model, admitted.config),
         args=[document_id],
         kwargs={"model": model, "prompt": body.prompt},
-        ask=api.Ask(item_id=document_id, user_id=caller_of(request).viewer.user_id),
+        ask=api.Ask(item_id=document_id, user_id=viewer.user_id),
     )
     headers = {"Location": f"/api/v1/tasks/{task.id}"}
     return JsonResponse(task.resource(), status=202, headers=headers)
