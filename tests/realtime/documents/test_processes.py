@@ -121,6 +121,29 @@ async def test_many_keystrokes_make_few_saves(stack: Stack, token: str, document
     assert len(versions(stack, token, document_id)) < 20
 
 
+async def test_a_frame_of_fifteen_megabytes_passes(
+    stack: Stack, token: str, document_id: str
+) -> None:
+    writer, other = Editor(), Editor()
+    headers = bearer(token)
+    async with (
+        writer.online(socket_url(stack, 0, document_id), additional_headers=headers),
+        other.online(socket_url(stack, 1, document_id), additional_headers=headers),
+    ):
+        writer.type("0123456789abcde\n" * (15 * 2**16))
+        await eventually(lambda: is_as_long(other, writer), within=60)
+        writer.type("x" * 2**21)  # and more than the limit is refused, without any harm
+        assert await writer.closed() == 4413
+        assert "too large" in writer.denied[0]
+        other.type("!")
+        await eventually(lambda: is_as_long(other, other), within=10)
+        assert other.close_code is None
+
+
+async def is_as_long(editor: Editor, other: Editor) -> bool:
+    return len(editor.text) == len(other.text)
+
+
 async def test_killed_processes_lose_nothing_that_anybody_was_told(stack: Stack) -> None:
     torture = await asyncio.to_thread(prepared, stack, SEED)
     await torture.run(KILLS)
