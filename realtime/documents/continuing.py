@@ -15,6 +15,7 @@ PROMPT: Final = (
     "Continue the following document in its language and style. Answer with the continuation "
     "alone, without repeating what is there."
 )
+EMPTY: Final = "(The document is still empty: begin it.)"
 
 
 class _Tee:
@@ -61,8 +62,13 @@ async def continue_document(
 
 
 def _request(model: str, prompt: str, text: str) -> dict[str, Any]:
-    content = f"{prompt or PROMPT}\n\n{text[-CONTEXT_CHARACTERS:]}"
-    return {"model": model, "messages": [{"role": "user", "content": content}]}
+    return {
+        "model": model,
+        "messages": [
+            {"role": "system", "content": prompt or PROMPT},
+            {"role": "user", "content": text[-CONTEXT_CHARACTERS:] or EMPTY},
+        ],
+    }
 
 
 async def _ask(
