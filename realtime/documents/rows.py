@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.db.models import Q
+from django.utils import timezone
 
 from realtime.documents import access
 from realtime.domain.permissions import Permission
@@ -90,7 +91,7 @@ def listed(viewer: api.Viewer, cursor: str | None, limit: int) -> Listed:
 
 
 def rename(document_id: str, title: str) -> None:
-    Document.objects.filter(pk=document_id).update(title=title)
+    Document.objects.filter(pk=document_id).update(title=title, updated_at=timezone.now())
 
 
 def delete(document_id: str) -> None:

@@ -66,15 +66,6 @@ async def edit_document(document_id: str, edit: TextEdit, *, user_id: str | None
         raise DocumentUnavailable from None
 
 
-async def live_text(document_id: str) -> str:
-    """Return a document's text as it is now, saved or not; raises as `edit_document`."""
-    try:
-        async with asyncio.timeout(EDIT_SECONDS), rooms().joined(document_id, Hand()) as room:
-            return room.live.text
-    except TimeoutError:
-        raise DocumentUnavailable from None
-
-
 def _change(edit: TextEdit) -> Change:
     def change(live: LiveText) -> bytes:
         old = live.text

@@ -14,8 +14,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from realtime.documents import changing, rows
 from realtime.documents.continuing import continue_document
 from realtime.documents.database import in_database
+from realtime.documents.reading import live_text
 from realtime.documents.rows import Shown
-from realtime.documents.writing import live_text
 from realtime.domain.permissions import Permission
 from realtime.errors import (
     DocumentChanged,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from tests.realtime.documents.editor import Editor
 from tests.realtime.documents.torture import bearer, prepared, rest, socket_url
@@ -119,6 +121,30 @@ async def test_many_keystrokes_make_few_saves(stack: Stack, token: str, document
 
     await eventually(is_all_saved, within=20)
     assert len(versions(stack, token, document_id)) < 20
+
+
+async def test_no_key_stays_when_everybody_has_gone(
+    stack: Stack, token: str, document_id: str
+) -> None:
+    editor = Editor()
+    headers = bearer(token)
+    async with editor.online(socket_url(stack, 0, document_id), additional_headers=headers):
+        await editor.appear({"name": "Somebody"})
+        editor.type("written and left")
+
+        async def is_logged() -> bool:
+            shown = rest(stack, token, "GET", f"/documents/{document_id}").json()
+            return bool(shown["content"] == str(editor.text))
+
+        await eventually(is_logged, within=10)
+    with contextlib.closing(redis.Redis.from_url(stack.redis.url)) as client:
+        assert client.keys(f"*document*{document_id}*")
+
+        async def has_gone() -> bool:
+            names = [name.decode() for name in client.keys("*document*")]
+            return not any(document_id in name or name == "stack:documents" for name in names)
+
+        await eventually(has_gone, within=45, every=0.5)
 
 
 async def test_a_frame_of_fifteen_megabytes_passes(

@@ -15,9 +15,10 @@ from pycrdt import Doc, Text
 from realtime import edit_document
 from realtime.documents import saved, saving
 from realtime.documents.live import LiveText, merged
+from realtime.documents.reading import live_text
 from realtime.documents.rooms import rooms
 from realtime.documents.saving import save, save_forgotten
-from realtime.documents.writing import live_text, writing
+from realtime.documents.writing import writing
 from realtime.errors import DocumentForbidden, DocumentNotFound, DocumentTooLarge
 from realtime.models import Document, DocumentAccess, DocumentVersion
 from realtime.store import document_keys
