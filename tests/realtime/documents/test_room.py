@@ -91,7 +91,8 @@ ASK = Frame(Kind.MISSING, b"\0")
 async def document(engine: None) -> AsyncIterator[Document]:
     owner = await User.objects.acreate(username="owner")
     yield await Document.objects.acreate(id="notes", content="", owner=owner)
-    await rooms().finished()
+    async with asyncio.timeout(15):
+        await rooms().finished()
 
 
 async def test_one_load_serves_all_and_nothing_is_sent_before_it(
