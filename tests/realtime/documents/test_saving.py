@@ -36,7 +36,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 async def document(engine: None) -> AsyncIterator[Document]:
     owner = await User.objects.acreate(username="owner")
     yield await Document.objects.acreate(id="notes", content="Hello", owner=owner)
-    await rooms().finished()
+    async with asyncio.timeout(15):
+        await rooms().finished()
 
 
 async def row() -> Document:
