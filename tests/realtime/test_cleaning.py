@@ -18,7 +18,7 @@ async def test_the_periodic_jobs_remove_what_has_expired(redis_url: str) -> None
     await client.arun_all(list(usage.ping({"m": ["dead", "alive"]}, timeout=1000)))
     pool, users = keys.session_pool(), f"{keys.usage_pool()}:m"
     load_task_modules()
-    jobs = [job for job in registered_jobs() if job.name.startswith("realtime.tasks.")]
+    jobs = [job for job in registered_jobs() if job.name.startswith("realtime.tasks.clean_")]
     assert len(jobs) == 2
     with redis.Redis.from_url(redis_url, decode_responses=True) as raw:
         for key in (pool, users):
