@@ -26,20 +26,20 @@ class Run(Protocol):
     async def check(self) -> None: ...
 
 
-@periodic(every=5, lock="documents")
+@periodic(every=5, lock="documents", lock_timeout=15)
 async def save_forgotten_documents(run: Run) -> None:
     """Save what was appended by a process that died before it could ask for the save."""
     await run.check()
     await save_forgotten()
 
 
-@periodic(every=30, lock="session-pool")
+@periodic(every=30, lock="session-pool", lock_timeout=15)
 async def clean_session_pool(run: Run) -> None:
     """Remove the sessions that were not heard of for SESSION_TIMEOUT_SECONDS."""
     await pools.clean_sessions(run.check)
 
 
-@periodic(every=5, lock="usage-pool")
+@periodic(every=5, lock="usage-pool", lock_timeout=15)
 async def clean_usage_pool(run: Run) -> None:
     """Remove the uses that were not repeated for USAGE_TIMEOUT_SECONDS."""
     await pools.clean_usage(run.check)
