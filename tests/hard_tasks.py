@@ -181,3 +181,9 @@ async def wait_for_file(path: str) -> str:
     while not Path(path).exists():  # noqa: ASYNC110, ASYNC240 a signal from another process
         await asyncio.sleep(0.02)
     return "seen"
+
+
+@task(takes_context=True)
+async def wait_silently(context: Any) -> None:
+    STARTED.append(context.task_id)
+    await asyncio.Event().wait()

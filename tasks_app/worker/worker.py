@@ -179,6 +179,8 @@ class Worker:
         return attempt
 
     def _begin(self, attempt: Attempt) -> None:
+        if self._draining:  # what has not begun by then goes back at once
+            attempt.cancel(Purpose.RELEASE)
         attempt.task = asyncio.create_task(
             execute(attempt, self._threads), name=f"signalbox-task-{attempt.claimed.id}"
         )

@@ -407,14 +407,16 @@ end
 -- Somebody of another line asks for a task that is there already, and it is theirs too: from now on
 -- it is stopped with whom both lines have in common, if anybody. Answers its id.
 local function share(id, line)
-  local from, to = redis.pcall('HGET', key('task', id), 'parent'), nil
+  local from, to, is_owned = redis.pcall('HGET', key('task', id), 'parent'), nil, false
   local its, theirs = type(from) == 'string' and line_of(from) or {}, {}
-  if not its[1] or is_over(its[1].status) then return id end -- nobody stops it
   for _, one in ipairs(line) do theirs[one.id] = true end
   for _, one in ipairs(its) do
-    to = to or (theirs[one.id] and not FINAL[one.status] and one.id)
+    if not FINAL[one.status] then
+      is_owned = true
+      to = to or (theirs[one.id] and one.id)
+    end
   end
-  if to ~= from then move(id, from, to or nil) end
+  if is_owned and to ~= from then move(id, from, to) end -- else nobody is left who shares it
   return id
 end
 

@@ -39,6 +39,7 @@ class Entry:
     latest: int | None = None  # a debounced task is due no later
     expires: int | None = None
     parent: str = ""  # with whom it is stopped
+    is_local: bool = False  # a coroutine of one process, which nobody else can run
     attempts: int = 0
     deaths: int = 0  # deliveries whose worker was not heard of again
     failures: int = 0
@@ -117,7 +118,7 @@ class Model:
             return "NO_WORKER", new.id
         line = self.line(new.parent_id)
         # What is being stopped, or was, finds nothing and changes nothing any more.
-        stopped = next((e for e in line if e.status in {S.CANCELING, S.CANCELED}), None)
+        stopped = self._stopped(line)
         if not stopped and (other := self.keys.get(("unique", new.unique_key))):
             self._share(self.entries[other], line)
             return "EXISTS", other
@@ -144,6 +145,22 @@ class Model:
         else:
             self._take_keys(entry, line)
         return "ENQUEUED", new.id
+
+    def register(self, new: NewTask, token: str) -> str:
+        """Answer what becomes of a coroutine that a process is about to begin."""
+        line = self.line(new.parent_id)
+        self.seq += 1
+        entry = Entry(new.id, self.seq, new, "", S.RUNNING, is_local=True)
+        entry.attempts, entry.token, entry.lease = 1, token, self.now + LEASE
+        self.entries[new.id] = entry
+        self._adopt(entry, line)
+        if stopped := self._stopped(line):
+            self._stop_one(entry, stopped.stopped_by, "parent")
+            return "STOP_REQUESTED"
+        return "REGISTERED"
+
+    def _stopped(self, line: list[Entry]) -> Entry | None:
+        return next((e for e in line if e.status in {S.CANCELING, S.CANCELED}), None)
 
     def _debounce(self, waiting: Entry, new: NewTask, due: int, asked: int) -> None:
         waiting.payload = new.payload
@@ -293,6 +310,8 @@ class Model:
             entry.deaths += 1
             if entry.status is S.CANCELING:
                 self._cancel(entry)
+            elif entry.is_local:
+                self.finish(entry, S.LOST, "InstanceDied")
             elif entry.deaths >= entry.new.max_deliveries:
                 self.finish(entry, S.FAILED, "TooManyDeliveries")
             else:

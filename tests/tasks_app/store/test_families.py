@@ -195,6 +195,34 @@ async def test_who_asks_again_for_its_own_child_keeps_it() -> None:
     await end_all(attempt)
 
 
+async def test_who_asks_for_what_is_stopped_with_its_canceled_parent_changes_nothing() -> None:
+    parent = await by(None, PLAIN.using(queue_name="nobodys"))
+    child, attempt = await begin(parent, ONE)
+    await api.stop_task(parent.id, by="alice")
+    assert (await by(None, ONE)).id == child.id
+    assert await parent_of(child) == parent.id
+    assert await status(child.id) is TaskState.CANCELING
+    await end_all(attempt)
+
+
+async def test_a_child_that_still_waits_to_be_handed_over_is_shared_like_any() -> None:
+    root, first = await begin(None)
+    middle, second = await begin(root)
+    definitions = [PLAIN.using(unique_key=f"report-{number}") for number in range(520)]
+    children = [await by(middle, one) for one in definitions]
+    await settle(second)  # hands over 500 of them
+    parents = [await parent_of(child) for child in children]
+    left = parents.index(middle.id)
+    assert (await by(None, definitions[left])).id == children[left].id
+    assert await parent_of(children[left]) is None
+    await reap()
+    await api.stop_task(root.id, by="alice")
+    for _ in range(3):
+        await reap()
+    assert await api.unfinished_ids() == sorted([root.id, children[left].id])
+    await end_all(first)
+
+
 async def test_a_shared_childs_progress_is_its_parents_no_more() -> None:
     parent, attempt = await begin(None)
     prefix = keys.current().prefix

@@ -32,6 +32,7 @@ from tasks_app.domain.records import NewTask
 from tasks_app.domain.states import FINAL, LEASED, TaskState, can_move
 from tasks_app.store import client, scripts
 from tasks_app.store.keys import Keys
+from tasks_app.store.registrations import register
 from tasks_app.store.scripts import Call, Script
 from tests.tasks_app.store.model import LEASE, SILENCE, Entry, Model, facts_of
 
@@ -208,6 +209,25 @@ class StoreMachine(RuleBasedStateMachine):
         self.made.append(new.id)
         return new
 
+    @rule(item=st.sampled_from(["", "x"]), parent=mostly(None, 0, 1, 2, 3), again=twice)
+    def register(self, item: str, parent: int | None, again: bool) -> None:
+        """Begin a coroutine of a process, which has no worker and no keys."""
+        self.numbers += 1
+        over = self.made[-1 - parent % len(self.made)] if parent is not None and self.made else ""
+        new = NewTask(
+            id=f"t{self.numbers}", path="", name="n", payload="", item_id=item, parent_id=over
+        )
+        self.made.append(new.id)
+        token = f"process:{new.id}"
+        call = register(
+            self.prefix, task_id=new.id, token=token, name="n", item_id=item, instance="process",
+            lease=LEASE / 1000, parent_id=over,
+        )  # fmt: skip
+        code = self.model.register(new, token)
+        for _ in range(1 + again):
+            assert self.run(call).name == code
+        self.unchanged_by(replace(call, args=(*call.args[:2], "other", *call.args[3:])), 0)
+
     @rule(
         instance=st.sampled_from(["v", "w"]), slots=st.integers(1, 6), threads=st.integers(0, 3),
         again=twice,
@@ -279,6 +299,8 @@ class StoreMachine(RuleBasedStateMachine):
         self, which: int, stale: bool, delay: int, ahead: bool, outcome: str, again: bool
     ) -> None:
         entry, token = self.pick(which, stale)
+        if entry.is_local and outcome in {"retry", "release"}:
+            outcome = "succeeded"  # nobody can begin it again
         flushed = entry.flushes + ahead
         call = scripts.settle(
             self.prefix, task_id=entry.id, token=token, outcome=outcome, result="1", error="{}",
