@@ -83,3 +83,8 @@ OF_KIND = dict(
         strict=True,
     )
 )
+# By where its function is: what a task of ours generates, as filters and permissions call it.
+KIND_OF = {
+    chat_completion.module_path: kinds.CHAT,
+    **{definition.module_path: kind for kind, definition in OF_KIND.items()},
+}
