@@ -14,7 +14,6 @@ from tasks_app.domain.context import Context
 from tasks_app.generation import kinds
 from tasks_app.generation.chat import complete
 from tasks_app.generation.generate import generate
-from tasks_app.generation.permission import charge
 from tasks_app.generation.turn import Turn
 
 
@@ -31,15 +30,8 @@ async def chat_completion(
     """
     turn = Turn(context, body)
     await turn.begin()
-    made = await _charged(context, await complete(context, body, retry_seconds=retry_seconds))
+    made = await complete(context, body, retry_seconds=retry_seconds)
     await turn.end(made, OF_KIND)
-    return made
-
-
-async def _charged(context: Context, made: dict[str, Any]) -> dict[str, Any]:
-    """Count what an answer cost its user."""
-    used = (made.get("usage") or {}).get("total_tokens")
-    await charge(context.user_id or None, used if isinstance(used, int) else 0)
     return made
 
 
@@ -49,9 +41,7 @@ def _registered(kind: kinds.Kind) -> TaskDefinition[..., dict[str, Any]]:
     async def run(
         context: Context, body: dict[str, Any], *, retry_seconds: float | None = None
     ) -> dict[str, Any]:
-        return await _charged(
-            context, await generate(kind, context, body, retry_seconds=retry_seconds)
-        )
+        return await generate(kind, context, body, retry_seconds=retry_seconds)
 
     run.__name__ = run.__qualname__ = kind.task  # by which it is found again, as any task
     run.__doc__ = f"{kind.title}: see tasks_app.generation.generate."

@@ -31,14 +31,15 @@ async def answer(
     """Stream the answer to its end; when cancelled, close the provider's connection first.
 
     Each chunk passes the stream filters and is then given to `show`. With a `schema` the model is
-    asked for JSON of it. What the call cost is recorded, and said in the task's log. Raises
+    asked for JSON of it. What the call cost is recorded, charged to the task's user, and said in
+    the task's log. Raises
     ProviderError, UnknownModel, InvalidRequest, Refused, FilterFailed.
     """
     model = checked_model(body)
     built = CompletionBuilder(context.task_id, model)
     budget = retry_budget() if retry_seconds is None else retry_seconds
     pieces = stream_answer(get_catalog(), body, budget=budget, schema=schema)
-    with measured(filters.call) as measure:
+    async with measured(filters.call, body) as measure:
         async with aclosing(pieces):
             async for piece in pieces:
                 if has_output(piece):
