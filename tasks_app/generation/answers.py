@@ -15,6 +15,7 @@ from tasks_app.generation.errors import InvalidRequest, ProviderError
 from tasks_app.generation.faults import EMPTY
 from tasks_app.generation.filters import Chain
 from tasks_app.generation.measuring import measured
+from tasks_app.generation.permission import hiding_models
 
 Show = Callable[[dict[str, Any]], None]
 
@@ -39,7 +40,8 @@ async def answer(
     built = CompletionBuilder(context.task_id, model)
     budget = retry_budget() if retry_seconds is None else retry_seconds
     pieces = stream_answer(get_catalog(), body, budget=budget, schema=schema)
-    async with measured(filters.call, body) as measure:
+    user_id = context.user_id or None
+    async with hiding_models(user_id), measured(filters.call, body) as measure:
         async with aclosing(pieces):
             async for piece in pieces:
                 if has_output(piece):
