@@ -209,15 +209,18 @@ class Chain:
         except asyncio.CancelledError as error:
             if (task := asyncio.current_task()) is None or task.cancelling():
                 raise
-            raise self._failed(one, stage) from error  # nobody stopped the task: the filter did
+            raise self._failed(
+                one, stage, error
+            ) from error  # nobody stopped the task: the filter did
         # The project's own code, which may even try to exit: its failure is not the user's to see.
         except (Exception, SystemExit) as error:
-            raise self._failed(one, stage) from error
+            raise self._failed(one, stage, error) from error
 
-    def _failed(self, one: Filter, stage: str) -> FilterFailed:
-        logger.exception(
-            "filter_failed filter=%s stage=%s task_id=%s", one.path, stage, self.call.task_id
-        )
+    def _failed(self, one: Filter, stage: str, error: BaseException) -> FilterFailed:
+        logger.error(
+            "filter_failed filter=%s stage=%s task_id=%s",
+            one.path, stage, self.call.task_id, exc_info=error,
+        )  # fmt: skip
         return FilterFailed()
 
 
