@@ -209,9 +209,8 @@ class Chain:
         except asyncio.CancelledError as error:
             if (task := asyncio.current_task()) is None or task.cancelling():
                 raise
-            raise self._failed(
-                one, stage, error
-            ) from error  # nobody stopped the task: the filter did
+            # Nobody stopped the task: the filter did.
+            raise self._failed(one, stage, error) from error
         # The project's own code, which may even try to exit: its failure is not the user's to see.
         except (Exception, SystemExit) as error:
             raise self._failed(one, stage, error) from error
