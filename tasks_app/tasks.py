@@ -14,7 +14,6 @@ from tasks_app.domain.context import Context
 from tasks_app.generation import kinds
 from tasks_app.generation.chat import complete
 from tasks_app.generation.generate import generate
-from tasks_app.generation.permission import charged
 from tasks_app.generation.turn import Turn
 
 
@@ -31,7 +30,7 @@ async def chat_completion(
     """
     turn = Turn(context, body)
     await turn.begin()
-    made = await charged(context, await complete(context, body, retry_seconds=retry_seconds))
+    made = await complete(context, body, retry_seconds=retry_seconds)
     await turn.end(made, OF_KIND)
     return made
 
@@ -42,9 +41,7 @@ def _registered(kind: kinds.Kind) -> TaskDefinition[..., dict[str, Any]]:
     async def run(
         context: Context, body: dict[str, Any], *, retry_seconds: float | None = None
     ) -> dict[str, Any]:
-        return await charged(
-            context, await generate(kind, context, body, retry_seconds=retry_seconds)
-        )
+        return await generate(kind, context, body, retry_seconds=retry_seconds)
 
     run.__name__ = run.__qualname__ = kind.task  # by which it is found again, as any task
     run.__doc__ = f"{kind.title}: see tasks_app.generation.generate."
@@ -76,3 +73,8 @@ OF_KIND = dict(
         strict=True,
     )
 )
+# By where its function is: what a task of ours generates, as filters and permissions call it.
+KIND_OF = {
+    chat_completion.module_path: kinds.CHAT,
+    **{definition.module_path: kind for kind, definition in OF_KIND.items()},
+}

@@ -104,3 +104,38 @@ class OneKind:
     kinds = "title"
 
     def inlet(self, request: dict[str, Any], call: Call) -> None: ...
+
+
+@inlet()
+def other_model(request: dict[str, Any], call: Call) -> dict[str, Any]:
+    return {**request, "model": "fake-usage"}
+
+
+@inlet()
+def no_match(request: dict[str, Any], call: Call) -> dict[str, Any]:
+    return next(message for message in request["messages"] if message["role"] == "critic")
+
+
+@inlet()
+async def leaves_the_program(request: dict[str, Any], call: Call) -> None:
+    raise SystemExit("the operator's business")
+
+
+@inlet()
+async def cancels_itself(request: dict[str, Any], call: Call) -> None:
+    raise asyncio.CancelledError("the operator's business")
+
+
+@inlet()
+def no_json(request: dict[str, Any], call: Call) -> dict[str, Any]:
+    return {**request, "seed": {"the operator's business"}}
+
+
+@inlet()
+def no_messages(request: dict[str, Any], call: Call) -> dict[str, Any]:
+    return {**request, "messages": "Hello"}
+
+
+@outlet()
+def half_a_pair(text: str, call: Call) -> str:
+    return "a \ud800 b"

@@ -15,6 +15,7 @@ from tasks_app.generation.errors import InvalidRequest, ProviderError
 from tasks_app.generation.faults import EMPTY
 from tasks_app.generation.filters import Chain
 from tasks_app.generation.measuring import measured
+from tasks_app.generation.permission import hiding_models
 
 Show = Callable[[dict[str, Any]], None]
 
@@ -27,18 +28,23 @@ async def answer(
     retry_seconds: float | None = None,
     show: Show | None = None,
     schema: dict[str, Any] | None = None,
+    repeats_empty: bool = True,
 ) -> CompletionBuilder:
     """Stream the answer to its end; when cancelled, close the provider's connection first.
 
     Each chunk passes the stream filters and is then given to `show`. With a `schema` the model is
-    asked for JSON of it. What the call cost is recorded, and said in the task's log. Raises
+    asked for JSON of it; without `repeats_empty` an empty answer is not asked for again. What the
+    call cost is recorded, charged to the task's user, and said in the task's log. Raises
     ProviderError, UnknownModel, InvalidRequest, Refused, FilterFailed.
     """
     model = checked_model(body)
     built = CompletionBuilder(context.task_id, model)
     budget = retry_budget() if retry_seconds is None else retry_seconds
-    pieces = stream_answer(get_catalog(), body, budget=budget, schema=schema)
-    with measured(filters.call) as measure:
+    pieces = stream_answer(
+        get_catalog(), body, budget=budget, schema=schema, repeats_empty=repeats_empty
+    )
+    user_id = context.user_id or None
+    async with hiding_models(user_id), measured(filters.call, body) as measure:
         async with aclosing(pieces):
             async for piece in pieces:
                 if has_output(piece):

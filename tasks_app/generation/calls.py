@@ -13,6 +13,7 @@ from tasks_app.generation import formats
 from tasks_app.generation.catalog import Catalog
 from tasks_app.generation.completion import has_output
 from tasks_app.generation.errors import ProviderError
+from tasks_app.generation.faults import EMPTY
 from tasks_app.generation.providers import Provider
 
 logger = logging.getLogger("signalbox.generation")
@@ -29,6 +30,7 @@ async def stream_answer(
     budget: float,
     policy: Retry = POLICY,
     schema: dict[str, Any] | None = None,
+    repeats_empty: bool = True,
 ) -> AsyncGenerator[dict[str, Any], None]:
     """Yield the chunks of the answer of `body["model"]`, the first with output first of all.
 
@@ -36,7 +38,8 @@ async def stream_answer(
 
     What fails before the first token is tried again as long as an attempt can start within
     `budget` seconds of the first; a failure later than that is final, since what was sent cannot
-    be taken back. Close the iterator to close the provider's connection.
+    be taken back. Without `repeats_empty` an empty answer is final too. Close the iterator to
+    close the provider's connection.
     """
     started_at = _now()
     failures = 0
@@ -50,6 +53,8 @@ async def stream_answer(
                     yield piece
         except ProviderError as error:
             if has_started or error.permanent:
+                raise
+            if error.error_type == EMPTY and not repeats_empty:
                 raise
             failures += 1
             pause = delay(policy, failures, error.retry_after)

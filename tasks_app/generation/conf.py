@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections import Counter
 from dataclasses import dataclass, replace
 
@@ -42,6 +43,15 @@ class ProviderConfig:
             return "(invalid address)"
         address = url.netloc.decode() or "(no address)"
         return address if self.number == 1 else f"{address} ({self.number})"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be repeated: the key, and what an address may hold of a user's own."""
+        secrets = [self.key.strip()]
+        if (url := self._url) is not None and url.password:
+            basic = b64encode(f"{url.username}:{url.password}".encode())
+            secrets += [basic.decode(), url.password]
+        return tuple(secret for secret in secrets if secret)
 
     @property
     def _url(self) -> httpx.URL | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -25,11 +25,11 @@ _WORDS_OF_PASSING_TROUBLE = ("rate_limit", "overloaded", "server_error", "timeou
 
 
 class Faults:
-    """Words the faults of one provider: its name is said, its key never."""
+    """Words the faults of one provider: its name is said, its secrets (the key) never."""
 
-    def __init__(self, provider: str, key: str) -> None:
+    def __init__(self, provider: str, secrets: Sequence[str]) -> None:
         self.provider = provider
-        self._key = key
+        self._secrets = secrets
 
     def http_status(
         self, status: int, headers: Mapping[str, str], body: bytes, now: datetime
@@ -111,8 +111,8 @@ class Faults:
 
     def _quote(self, text: str) -> str:
         text = " ".join(text.split())
-        if self._key:
-            text = text.replace(self._key, "[key]")
+        for secret in self._secrets:
+            text = text.replace(secret, "[key]")
         return text if len(text) <= LONGEST_QUOTE else text[: LONGEST_QUOTE - 1] + "…"
 
 

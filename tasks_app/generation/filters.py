@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from django.conf import settings
 from django.db import close_old_connections
 from django.utils.module_loading import import_string
 
+from tasks_app.generation.completion import writable
 from tasks_app.generation.errors import FilterFailed, Refused
 
 __all__ = ["Call", "Refused", "inlet", "outlet", "stream"]
@@ -169,7 +171,7 @@ class Chain:
     async def inlet(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return the request as the filters want it to be."""
         for one in self._stages["inlet"]:
-            request = await self._run(one, "inlet", request, dict)
+            request = await self._run(one, "inlet", request, _request)
         return request
 
     async def stream(self, text: str) -> str:
@@ -184,33 +186,59 @@ class Chain:
 
     async def _streamed(self, text: str) -> str:
         for one in self._stages["stream"]:
-            text = await self._run(one, "stream", text, str)
+            text = await self._run(one, "stream", text, _text)
         return text
 
     async def outlet(self, text: str) -> str:
         """Return what stands for a whole text."""
         for one in self._stages["outlet"]:
-            text = await self._run(one, "outlet", text, str)
+            text = await self._run(one, "outlet", text, _text)
         return text
 
     def has(self, stage: str) -> bool:
         return bool(self._stages[stage])
 
-    async def _run(self, one: Filter, stage: str, value: Any, kind: type) -> Any:
+    async def _run(self, one: Filter, stage: str, value: Any, checked: Callable[[Any], Any]) -> Any:
         try:
             async with asyncio.timeout(LONGEST_SECONDS):
                 made = await _called(one.stages[stage], stage, value, self.call)
-            if made is not None and not isinstance(made, kind):
-                raise TypeError(f"{stage} returned {type(made).__name__}, not {kind.__name__}.")  # noqa: TRY301
+            return checked(value if made is None else made)
         except Refused:
             logger.info("filter_refused filter=%s task_id=%s", one.path, self.call.task_id)
             raise
-        except Exception as error:  # the project's own code: its failure is not the user's to see
-            logger.exception(
-                "filter_failed filter=%s stage=%s task_id=%s", one.path, stage, self.call.task_id
-            )
-            raise FilterFailed from error
-        return value if made is None else made
+        except asyncio.CancelledError as error:
+            if (task := asyncio.current_task()) is None or task.cancelling():
+                raise
+            # Nobody stopped the task: the filter did.
+            raise self._failed(one, stage, error) from error
+        # The project's own code, which may even try to exit: its failure is not the user's to see.
+        except (Exception, SystemExit) as error:
+            raise self._failed(one, stage, error) from error
+
+    def _failed(self, one: Filter, stage: str, error: BaseException) -> FilterFailed:
+        logger.error(
+            "filter_failed filter=%s stage=%s task_id=%s",
+            one.path, stage, self.call.task_id, exc_info=error,
+        )  # fmt: skip
+        return FilterFailed()
+
+
+def _request(made: Any) -> dict[str, Any]:
+    """Return an inlet's request; raises TypeError or ValueError when it cannot be sent."""
+    if not isinstance(made, dict):
+        raise TypeError(f"An inlet returned {type(made).__name__}, not dict.")
+    messages = made.get("messages")
+    if not isinstance(messages, list) or not all(isinstance(one, dict) for one in messages):
+        raise TypeError("An inlet left a request whose messages are no list of objects.")
+    json.dumps(made)
+    return made
+
+
+def _text(made: Any) -> str:
+    """Return a filter's text, as it can be kept; raises TypeError when it is none."""
+    if not isinstance(made, str):
+        raise TypeError(f"A filter of texts returned {type(made).__name__}, not str.")
+    return writable(made)
 
 
 async def _called(function: Callable[..., Any], stage: str, value: Any, call: Call) -> Any:
@@ -226,5 +254,7 @@ def _in_thread(function: Callable[..., Any], value: Any, call: Call) -> Any:
     close_old_connections()
     try:
         return function(value, call)
+    except StopIteration as error:  # which a future cannot hold: its waiter would wait for ever
+        raise RuntimeError("StopIteration") from error
     finally:
         close_old_connections()

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from tasks_app.domain.context import Context
 from tasks_app.generation.answers import Show, answer, checked_model, showing
-from tasks_app.generation.completion import add_usage, completion, text_piece
+from tasks_app.generation.completion import add_usage, completion, text_piece, writable
 from tasks_app.generation.conf import retry_budget
 from tasks_app.generation.configuration import TaskConfig, current
 from tasks_app.generation.errors import InputTooLong, KindDisabled, ProviderError
@@ -65,7 +65,8 @@ async def generate(
     filters = Chain(call)
     asking = _Asking(kind, subject, context, filters)
     found = await asking.asked(await filters.inlet(request), retry_seconds)
-    content = kind.content(kind.fallback(subject) if found is None else found)
+    # A fallback is made of what the user wrote, which may hold half a surrogate pair.
+    content = writable(kind.content(kind.fallback(subject) if found is None else found))
     if not asking.has_shown:
         context.token(content)
     made = completion(context.task_id, choice.model, content, asking.created, usage=asking.usage)
@@ -158,6 +159,7 @@ class _Asking:
                 retry_seconds=retry_seconds,
                 show=shown.show if shown else None,
                 schema=self._kind.schema,
+                repeats_empty=False,  # it is as useless as any other: the repair is its repetition
             )
         except ProviderError as error:
             if error.error_type != EMPTY:

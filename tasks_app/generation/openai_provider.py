@@ -43,7 +43,7 @@ class OpenAIProvider:
     def __init__(self, config: ProviderConfig) -> None:
         self._config = config
         self.name = config.name
-        self._faults = Faults(self.name, config.key)
+        self._faults = Faults(self.name, config.secrets)
         headers = {"Accept-Encoding": "identity"}  # compression would hold tokens back
         if config.key:
             headers["Authorization"] = f"Bearer {config.key.strip()}"

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
+from tasks_app.generation.completion import writable
 from tasks_app.generation.errors import InvalidOptions
 from tasks_app.generation.templates import TemplateValues, render
 
@@ -84,7 +85,14 @@ def _text(value: Any, longest: int) -> str:
         raise ValueError("Must be text.")  # noqa: TRY004 one kind of error for all
     if len(value) > longest:
         raise ValueError(f"Must be at most {longest} characters long.")
-    return value
+    return _writable(value)
+
+
+def _writable(text: str) -> str:
+    # The admin's page could not show the one, nor send the other back.
+    if writable(text) != text or "\0" in text:
+        raise ValueError("Must be text without null characters or halves of surrogate pairs.")
+    return text
 
 
 def _model(value: Any) -> str:
@@ -121,9 +129,10 @@ def _object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("Must be a JSON object.")  # noqa: TRY004 one kind of error for all
     try:
-        text = json.dumps(value, allow_nan=False)
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
     except ValueError:
         raise ValueError("Must be JSON: NaN and Infinity are not.") from None
+    _writable(text.replace("\\u0000", "\0"))  # as JSON writes it
     if any(f'"{name}"' in text for name in MARKS):
         raise ValueError(f"{' and '.join(MARKS)} are names that cannot be kept.")
     if len(text) > LONGEST_JSON:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,9 +73,22 @@ async def find_model(model_id: str, rights: Rights) -> ModelInfo:
             raise await catalog.unknown(model_id)
         _, model = await catalog.find(model_id)
     except UnknownModel as error:
-        known = [name for name in error.known if rights.may_use_model(name)]
-        raise UnknownModel(model_id, known, error.note) from None
+        raise _without_hidden(error, rights) from None
     return model
+
+
+def _without_hidden(error: UnknownModel, rights: Rights) -> UnknownModel:
+    known = [name for name in error.known if rights.may_use_model(name)]
+    return UnknownModel(error.model_id, known, error.note)
+
+
+@asynccontextmanager
+async def hiding_models(user_id: str | None) -> AsyncIterator[None]:
+    """Take the names of models that the user may not use out of an UnknownModel of the block."""
+    try:
+        yield
+    except UnknownModel as error:
+        raise _without_hidden(error, await rights_of(user_id)) from None
 
 
 def limited(

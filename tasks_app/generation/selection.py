@@ -8,6 +8,7 @@ from typing import Any
 
 from tasks_app.generation.catalog import get_catalog
 from tasks_app.generation.configuration import TaskConfig
+from tasks_app.generation.permission import find_model
 from tasks_app.generation.providers import ProviderType
 from tasks_app.generation.rights import Rights, rights_of
 
@@ -33,17 +34,17 @@ async def choose(
 
     The first of these that is known and that the user may use: the user's own preference, the
     kind's override, the task model for local or external chats, and last the chat's own model.
-    The reason names those that were passed over. `rights` spares reading them again. Raises
+    The reason names those that were passed over, but for models that the user may not know of.
+    `rights` spares reading them again. Raises
     UnknownModel for the chat's model, ProviderError when no provider could be asked so far.
     """
     rights = await rights_of(user_id) if rights is None else rights
-    catalog = get_catalog()
-    _, chat = await catalog.find(chat_model)
-    known = {model.id for model in await catalog.models()}
+    chat = await find_model(chat_model, rights)
+    known = {model.id for model in await get_catalog().models()}
     passed: list[str] = []
     for model, reason in _candidates(chat.type, kind, config, rights):
         if not rights.may_use_model(model):
-            passed.append(f"{reason} {model} is not permitted")
+            passed.append(f"{reason} is not permitted")  # its name is not the user's to read
         elif model not in known:
             passed.append(f"{reason} {model} is not available")
         else:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from tasks_app.generation.completion import plain_text
+from tasks_app.generation.errors import InputTooLong
 
 # {{NAME}}, {{NAME:VERB:n}}, and for messages {{NAME:VERB:n|verb:n}}; all else stays as written.
 _VARIABLE = re.compile(
@@ -17,6 +18,9 @@ _VARIABLE = re.compile(
     r"(?:\|(?P<filter>[A-Za-z]+):(?P<filter_count>\d{1,7}))?\s*\}\}"
 )
 Cut = Callable[[str, int], str]
+
+# Of a filled-in template: one that names a long conversation often would fill the memory.
+LONGEST_PROMPT = 4_000_000  # characters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +36,21 @@ class TemplateValues:
 
 
 def render(template: str, values: TemplateValues) -> str:
-    """Return the template with every known variable replaced; unknown ones stay as they are."""
-    return _VARIABLE.sub(lambda match: _replacement(match, values), template)
+    """Return the template with every known variable replaced; unknown ones stay as they are.
+
+    Raises InputTooLong when that makes more than LONGEST_PROMPT characters.
+    """
+    size = len(template)
+
+    def replacement(match: re.Match[str]) -> str:
+        nonlocal size
+        text = _replacement(match, values)
+        size += len(text) - len(match[0])
+        if size > LONGEST_PROMPT:
+            raise InputTooLong(f"The prompt would be longer than {LONGEST_PROMPT} characters.")
+        return text
+
+    return _VARIABLE.sub(replacement, template)
 
 
 def names_user(template: str) -> bool:

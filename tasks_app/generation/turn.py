@@ -39,7 +39,7 @@ Definitions = Mapping[str, TaskDefinition[..., Any]]
 
 
 class Turn:
-    """One turn of a chat; `body` is its request. Does nothing unless that asks for something."""
+    """One turn of a chat; `body` is its request."""
 
     def __init__(self, context: Context, body: Mapping[str, Any]) -> None:
         wanted = body.get("background_tasks")
@@ -50,7 +50,7 @@ class Turn:
 
     async def begin(self) -> None:
         """Stop what the last turn of this chat still has to do: this one makes it worthless."""
-        if self._kinds and self._context.item_id and self._context.user_id:
+        if self._context.item_id and self._context.user_id:
             async with _never_in_the_way(self._context):
                 await self._stop_last()
 

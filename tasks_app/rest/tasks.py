@@ -12,6 +12,7 @@ from ninja import Header, Query, Router
 
 from tasks_app import api
 from tasks_app.errors import AlreadyFinished, TasksError
+from tasks_app.generation import permission
 from tasks_app.rest import attend, places, sse
 from tasks_app.rest.auth import caller_of
 from tasks_app.rest.errors import ApiError, from_tasks_error
@@ -27,6 +28,7 @@ from tasks_app.rest.schemas import (
     TaskResource,
     UnfinishedTasks,
 )
+from tasks_app.tasks import KIND_OF
 
 router = Router(tags=["tasks"])
 reference = Router(tags=["paths of the reference system"])
@@ -91,10 +93,24 @@ async def stop_task(request: HttpRequest, task_id: str) -> JsonResponse:
     "/tasks/{task_id}/retry", openapi_extra=CREATED, response={201: TaskResource, **ERRORS}
 )
 async def retry_task(request: HttpRequest, task_id: str) -> JsonResponse:
-    """Retry a registered task that failed or was canceled: a new task with its arguments."""
-    task = await api.retry_task(task_id, caller_of(request).viewer)
+    """Retry a registered task that failed or was canceled: a new task with its arguments.
+
+    Generation is asked for anew: the caller must still be allowed to, and it counts as a request.
+    """
+    viewer = caller_of(request).viewer
+    await _admit_again(await api.get_task(task_id, viewer), viewer)
+    task = await api.retry_task(task_id, viewer)
     headers = {"Location": f"/api/v1/tasks/{task.id}"}
     return JsonResponse(task.resource(), status=201, headers=headers)
+
+
+async def _admit_again(task: api.Task, viewer: api.Viewer) -> None:
+    kind = KIND_OF.get(task.path)
+    if kind is None or not api.is_retryable(task) or not viewer.may_act_on(task.user_id):
+        return
+    arguments = [task.payload.get("kwargs", {}).get("body"), *task.payload.get("args", ())]
+    body = next((one for one in arguments if isinstance(one, dict)), {})
+    await permission.admit(viewer, kind, str(body.get("model")))
 
 
 @router.get("/tasks/{task_id}/events", openapi_extra=EVENT_STREAM, response=ERRORS)

@@ -191,7 +191,8 @@ class FakeProvider:
         raw = await reader.readexactly(int(headers.get("content-length", 0)))
         answer = Answer(writer)
         if self.key and headers.get("authorization") != f"Bearer {self.key}":
-            said = f"Incorrect API key provided: {headers.get('authorization', '')[7:]}."
+            key = headers.get("authorization", "").partition(" ")[2]
+            said = f"Incorrect API key provided: {key}."
             await answer.error(401, said)
         elif method == "GET" and path == "/v1/models":
             self.models_asked += 1

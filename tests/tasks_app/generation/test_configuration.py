@@ -141,6 +141,12 @@ async def test_every_field_goes_through_the_database_and_back() -> None:
         ("TITLE_GENERATION_PROMPT_TEMPLATE", "{{MESSAGES:FIRST:2}}", "no variable {{MESSAGES:F"),
         ("TITLE_GENERATION_PROMPT_TEMPLATE", "Hello {{prompt", "has no }}"),
         ("TITLE_GENERATION_PROMPT_TEMPLATE", ["x"], "Must be text"),
+        ("TITLE_GENERATION_PROMPT_TEMPLATE", "half a pair: \ud800", "surrogate"),
+        ("VOICE_MODE_PROMPT_TEMPLATE", "nothing: \0", "null characters"),
+        ("TASK_MODEL", "\udfff", "surrogate"),
+        ("TASK_MODEL_PARAMS", {"stop": ["\ud800"]}, "surrogate"),
+        ("TASK_KIND_OVERRIDES", {"title": {"params": {"\0": 1}}}, "null characters"),
+        ("MODEL_CONCURRENCY", {"\ud800": 1}, "surrogate"),
         ("TITLE_GENERATION_PROMPT_TEMPLATE", "x" * 20_001, "at most 20000"),
     ],
 )

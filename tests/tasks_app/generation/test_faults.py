@@ -45,21 +45,21 @@ def test_retry_after_as_seconds_or_as_a_date(value: str | None, seconds: float |
 )
 def test_error_bodies_of_every_shape(body: object, words: str):
     raw = body.encode() if isinstance(body, str) else json.dumps(body).encode()
-    error = Faults("p", KEY).http_status(400, {}, raw, NOW)
+    error = Faults("p", (KEY,)).http_status(400, {}, raw, NOW)
     assert words in str(error)
     assert len(str(error)) < 600
 
 
 def test_html_bodies_are_not_quoted():
-    error = Faults("p", KEY).http_status(502, {}, b" <html>secret stuff</html>", NOW)
+    error = Faults("p", (KEY,)).http_status(502, {}, b" <html>secret stuff</html>", NOW)
     assert str(error) == "The AI provider p answered 502."
 
 
 def test_the_key_is_never_quoted():
     body = json.dumps({"error": {"message": f"wrong key {KEY}!"}}).encode()
-    error = Faults("p", KEY).http_status(401, {}, body, NOW)
+    error = Faults("p", (KEY,)).http_status(401, {}, body, NOW)
     assert str(error) == "The AI provider p answered 401: wrong key [key]!"
-    assert KEY not in str(Faults("p", KEY).error_object({"message": KEY}))
+    assert KEY not in str(Faults("p", (KEY,)).error_object({"message": KEY}))
 
 
 @pytest.mark.parametrize(
@@ -77,5 +77,5 @@ def test_the_key_is_never_quoted():
     ],
 )
 def test_error_objects_are_classified(error: object, permanent: bool, status: int | None):
-    made = Faults("p", "").error_object(error)
+    made = Faults("p", ()).error_object(error)
     assert (made.permanent, made.status) == (permanent, status)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -118,7 +119,13 @@ async def test_a_refusal_ends_the_task_with_its_reason(
     assert len(configured.calls) == 2 * calls
 
 
-@pytest.mark.parametrize("name", ["broken", "wrong_type", "unmarked", "no_such_filter"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "broken", "wrong_type", "unmarked", "no_such_filter", "no_match", "leaves_the_program",
+        "cancels_itself", "no_json", "no_messages",
+    ],
+)  # fmt: skip
 async def test_a_broken_filter_is_never_skipped_and_says_nothing_to_the_user(
     configured: FakeProvider, context: RecordingContext, filtered: Any, caplog: Any, name: str
 ):
@@ -128,7 +135,26 @@ async def test_a_broken_filter_is_never_skipped_and_says_nothing_to_the_user(
             await function(context, ask("fake-title"))
         assert failed.value.detail == FilterFailed.__doc__
         assert failed.value.__cause__ is not None
+        assert not isinstance(failed.value.__cause__, TimeoutError)  # told at once
     assert f"{HERE}.{name}" in caplog.text
+
+
+async def test_a_stop_while_a_filter_runs_is_a_stop(
+    configured: FakeProvider, context: RecordingContext, filtered: Any
+):
+    filtered("endless")
+    running = asyncio.create_task(chat(context, ask("fake-echo")))
+    await asyncio.sleep(0.05)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+async def test_half_a_surrogate_pair_of_a_filter_is_not_kept(
+    configured: FakeProvider, context: RecordingContext, filtered: Any
+):
+    filtered("half_a_pair")
+    assert said(await chat(context, ask("fake-echo"))) == "a ? b"
 
 
 async def test_a_filter_that_hangs_is_given_up(

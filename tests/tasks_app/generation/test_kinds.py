@@ -355,6 +355,28 @@ async def test_odd_conversations_get_an_answer(
     assert isinstance(answer_in(kind, made), list if KINDS[kind].is_list else str)
 
 
+async def test_half_a_surrogate_pair_is_not_in_a_fallback(
+    configured: FakeProvider, context: RecordingContext
+):
+    messages = [{"role": "user", "content": "half \ud800 a pair"}]
+    made = await run(
+        "image_prompt", context, body("image_prompt", "fake-useless", messages=messages)
+    )
+    assert made["fallback"] is True
+    assert answer_in("image_prompt", made) == "half ? a pair"
+    assert context.text == made["choices"][0]["message"]["content"]
+
+
+async def test_an_empty_answer_is_asked_for_once_more_only(
+    configured: FakeProvider, context: RecordingContext
+):
+    made = await OF_KIND["title"].func(
+        context, body("title", "fake-empty")
+    )  # with all of its budget
+    assert made["fallback"] is True
+    assert len(configured.calls) == 2
+
+
 async def test_pictures_are_named_and_not_sent_to_a_task_model(
     configured: FakeProvider, context: RecordingContext
 ):

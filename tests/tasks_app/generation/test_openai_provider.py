@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from dataclasses import replace
 
 import pytest
 
@@ -150,6 +151,18 @@ async def test_silence_ends_at_the_time_out_and_closes_the_connection(
     assert "did not answer in time" in str(error)
     await eventually(lambda: closed(fake))
     await provider.aclose()
+
+
+async def test_the_password_of_an_address_is_not_shown(fake: FakeProvider):
+    address = fake.base_url.replace("//", "//proxy:p%20ssword@")
+    provider = OpenAIProvider(replace(config(fake), base_url=address))
+    with pytest.raises(ProviderError) as caught:
+        await provider.models()
+    await provider.aclose()
+    said = str(caught.value)
+    assert "Incorrect API key provided" in said
+    assert "[key]" in said
+    assert "cHJveHk6cCBzc3dvcmQ=" not in said
 
 
 async def test_the_whole_call_has_a_limit(fake: FakeProvider, monkeypatch: pytest.MonkeyPatch):

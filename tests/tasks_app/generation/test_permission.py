@@ -17,6 +17,7 @@ from tasks_app.generation.errors import KindForbidden, LimitReached, UnknownMode
 from tasks_app.generation.permission import admit, charge, limited
 from tasks_app.store import client, keys
 from tasks_app.store.allowance import Limits, charge_tokens, take_request
+from tasks_app.tasks import chat_completion, title_generation
 from tests import sample_tasks
 from tests.support.eventually import eventually
 from tests.support.fake_provider import FakeProvider
@@ -198,3 +199,22 @@ def test_a_long_model_name_has_a_key_too() -> None:
     names = ["m" * 500, "m" * 499 + "n"]
     keys_of = {limited(sample_tasks.add, name, config).concurrency_key for name in names}
     assert len(keys_of) == 2
+
+
+async def test_a_model_that_went_meanwhile_does_not_betray_hidden_ones(
+    models: FakeProvider, worker: Any
+) -> None:
+    await rule("model", "secret", "writers")
+    ada = await viewer()
+    await admit(ada, "chat", "small")
+    models.models = ["big", "secret"]  # the provider knows no script of this name: 404
+    body = {"model": "small", "messages": [{"role": "user", "content": "Hello"}]}
+    for definition in (chat_completion, title_generation):
+        task = await api.enqueue_task(
+            definition, kwargs={"body": body}, ask=api.Ask(user_id=ada.user_id)
+        )
+        ended = await api.wait_task(task.id, 10)
+        assert ended.error is not None
+        assert ended.error["type"] == "model_not_found"
+        assert "big" in ended.error["message"]
+        assert "secret" not in ended.error["message"]

@@ -94,17 +94,24 @@ async def test_a_preference_stands_before_an_override_before_the_task_model(
     assert (await chosen(config)).model == "overriding"  # nobody's task has nobody's preference
 
 
-async def test_every_model_that_is_passed_over_is_named(models: FakeProvider) -> None:
+async def test_what_is_passed_over_is_named_but_for_hidden_models(models: FakeProvider) -> None:
     user = await user_in("staff of the house")
     await prefer(user, "gone")
     await rule("model", "small-external", "others")
     choice = await chosen(BOTH, user)
     assert choice.model == "chat"
     assert choice.reason == (
-        "chat model: user preference gone is not available; "
-        "task model (external) small-external is not permitted"
+        "chat model: user preference gone is not available; task model (external) is not permitted"
     )
     assert (await chosen(BOTH)).model == "small-external"  # our own code may use all
+
+
+async def test_a_task_about_a_hidden_model_does_not_run(models: FakeProvider) -> None:
+    await rule("model", "chat", "others")
+    with pytest.raises(UnknownModel) as unknown:
+        await chosen(TaskConfig(), await user_in("staff of the house"))
+    assert "chat" not in unknown.value.known
+    assert "preferred" in unknown.value.known
 
 
 async def test_a_chat_model_that_is_not_there_is_an_error(models: FakeProvider) -> None:

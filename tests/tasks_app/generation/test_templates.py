@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks_app.generation.templates import TemplateValues, render
+from tasks_app.generation.errors import InputTooLong
+from tasks_app.generation.templates import LONGEST_PROMPT, TemplateValues, render
 
 MESSAGES = [
     {"role": "user", "content": "first question"},
@@ -91,3 +92,10 @@ def test_substituted_text_is_never_scanned_again():
 @given(st.text(st.sampled_from("{}:| \nprompMESAGd09start"), max_size=60))
 def test_any_template_is_rendered(template: str):
     render(template, VALUES)
+
+
+def test_a_template_cannot_fill_the_memory():
+    values = TemplateValues(now=VALUES.now, prompt="x" * 1_000_000)
+    assert len(render("{{prompt}}" * 4, values)) == LONGEST_PROMPT
+    with pytest.raises(InputTooLong, match="longer than 4000000"):
+        render("{{prompt}}" * 5, values)

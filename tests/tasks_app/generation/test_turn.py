@@ -140,6 +140,16 @@ async def test_a_new_turn_replaces_what_still_waits(
     await api.wait_task(second.id, 5)
 
 
+async def test_a_new_turn_that_asks_for_nothing_stops_what_still_waits_too(
+    configured: FakeProvider, worker: Worker
+) -> None:
+    await update({"TASK_MODEL_EXTERNAL": "fake-hang"})
+    await turn("fake-10-tokens", {"title_generation": True})
+    await turn("fake-10-tokens", None)
+    (stopped,) = await ended(1)
+    assert (stopped.status, stopped.reason) == (TaskState.CANCELED, "superseded")
+
+
 async def test_a_stop_of_the_turn_leaves_them_nothing_to_do(
     configured: FakeProvider, worker: Worker
 ) -> None:

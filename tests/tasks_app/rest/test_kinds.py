@@ -6,12 +6,15 @@ import json
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 
 from tasks_app import api
 from tasks_app.generation.configuration import update
 from tasks_app.generation.kinds import KINDS
+from tasks_app.models import AccessRule
 from tests.support.fake_provider import FakeProvider
 from tests.tasks_app.generation.test_kinds import BODIES, FALLBACKS, GOOD, MESSAGES
+from tests.tasks_app.generation.test_selection import rule
 from tests.tasks_app.rest.conftest import Person
 from tests.tasks_app.rest.test_completions import chunks_of, text_of
 
@@ -244,3 +247,23 @@ async def test_a_preview_of_the_wrong_shape_is_422(
     response = await warden.http.post(PREVIEW, json=asked)
     assert response.status_code == 422
     assert response.json()["detail"][0]["loc"][:2] == ["body", field]
+
+
+@pytest.mark.parametrize("address", ["/api/v1/chat/completions", path("title")])
+async def test_a_retry_is_a_request_like_any_other(
+    ada: Person, chief: Person, worker: Any, provider: FakeProvider, address: str
+) -> None:
+    failed = await ada.http.post(address, json=body("title", "fake-401"))
+    assert failed.status_code == 502
+    retry = f"/api/v1/tasks/{failed.headers['x-task-id']}/retry"
+    await update({"REQUESTS_PER_MINUTE": 1})
+    assert [(await ada.http.post(retry)).status_code for _ in range(2)] == [201, 429]
+    await update({"REQUESTS_PER_MINUTE": 0})
+    kind = "title" if "title" in address else "chat"
+    await rule("kind", kind, "writers")
+    assert (await ada.http.post(retry)).status_code == 403
+    await sync_to_async(AccessRule.objects.all().delete)()
+    await rule("model", "fake-401", "writers")
+    hidden = await ada.http.post(retry)
+    assert (hidden.status_code, "'fake-401'" in hidden.json()["detail"]) == (404, True)
+    assert (await chief.http.post(retry)).status_code == 201
