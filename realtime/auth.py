@@ -19,6 +19,7 @@ from django.contrib.auth.models import AbstractBaseUser, User
 from django.db import Error as DatabaseError
 from django.http import HttpRequest, parse_cookie
 
+from realtime.gathering import Gathering
 from realtime.scope import Scope, headers
 from tasks_app import api
 
@@ -102,7 +103,7 @@ async def identify(credential: Credential) -> Identity | None:
 
     Raises IdentityUnknown when the database does not answer.
     """
-    return (await identify_all([credential])).get(credential)
+    return await _credentials.find(credential)
 
 
 async def identify_all(credentials: Collection[Credential]) -> dict[Credential, Identity]:
@@ -122,7 +123,7 @@ async def active_user(identity: Identity) -> User | None:
 
     Raises IdentityUnknown when the database does not answer.
     """
-    return await _looked_up(_active_user, identity)
+    return await _users.find(identity.user_id)
 
 
 async def active_users(user_ids: Collection[str]) -> dict[str, User]:
@@ -148,6 +149,11 @@ async def _looked_up(look: Callable[[A], T], what: A) -> T:
     except DatabaseError as error:
         raise IdentityUnknown from error
     return found
+
+
+# Many sign in at once after a restart, and each frame to a room asks for its sender.
+_credentials = Gathering(identify_all, away=IdentityUnknown)
+_users = Gathering(active_users, away=IdentityUnknown)
 
 
 def _active_user(identity: Identity) -> User | None:

@@ -264,7 +264,12 @@ async def _recheck(by_credential: dict[auth.Credential, list[Watched]]) -> None:
         return
     for credential, members in by_credential.items():
         for member in members:
-            await member.recheck(identities.get(credential))
+            try:
+                await member.recheck(identities.get(credential))
+            except auth.IdentityUnknown:
+                log.warning("recheck_skipped reason=database")
+            except Exception:  # one socket's failure must not keep others signed in
+                log.exception("recheck_failed")
 
 
 _by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
