@@ -333,6 +333,29 @@ async def test_ids_grow_although_the_clock_was_set_back(document: Document) -> N
     assert (await save("notes")).content == "Hello again"
 
 
+async def test_ids_grow_although_redis_is_older_than_the_database(document: Document) -> None:
+    await put(updates_of(" before")[0])  # a replica that was promoted has no more than this
+    tomorrow = "99999999999999-7"
+    await Document.objects.filter(pk="notes").aupdate(sid=tomorrow)
+    await edit_document("notes", "Hello again")
+    assert (await save("notes")).content == "Hello again"
+
+
+async def test_what_redis_lost_is_restored_although_another_room_was_faster(
+    document: Document,
+) -> None:
+    one, other = Recorder(), Recorder()
+    here, there = Room("notes"), Room("notes")
+    await asyncio.gather(here.join(one), there.join(other))
+    try:
+        await here.put(one, Frame(Kind.UPDATE, updates_of("first ")[0]))
+        await other.reads_all_of("first ")
+        lost = updates_of("lost ")[0]
+        position = here._journal._position  # noqa: SLF001
+    finally:
+        pass
+
+
 # --- edits by our own code -----------------------------------------------------------------------
 
 
@@ -369,6 +392,17 @@ async def test_a_user_who_may_not_write_is_refused(document: Document) -> None:
     with pytest.raises(DocumentForbidden):
         await edit_document("notes", "mine now", user_id="999999")
     await edit_document("notes", "his", user_id=str(document.owner_id))
+
+
+async def test_who_may_not_write_is_not_shown_the_document_by_a_task_tried_again(
+    document: Document,
+) -> None:
+    stranger = await User.objects.acreate(username="stranger")
+    shown: list[str] = []
+    with pytest.raises(DocumentForbidden):
+        async with writing("notes", name="AI", user_id=str(stranger.pk)) as writer:
+            shown.append(writer.text)
+    assert shown == []
 
 
 async def test_a_document_does_not_outgrow_its_limit(document: Document, settings: Any) -> None:
