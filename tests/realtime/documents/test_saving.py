@@ -13,7 +13,7 @@ from django.db import OperationalError
 from pycrdt import Doc, Text
 
 from realtime import edit_document
-from realtime.documents import saved, saving
+from realtime.documents import journal, saved, saving
 from realtime.documents.live import LiveText, merged
 from realtime.documents.reading import live_text
 from realtime.documents.rooms import rooms
@@ -344,16 +344,56 @@ async def test_ids_grow_although_redis_is_older_than_the_database(document: Docu
 async def test_what_redis_lost_is_restored_although_another_room_was_faster(
     document: Document,
 ) -> None:
-    one, other = Recorder(), Recorder()
-    here, there = Room("notes"), Room("notes")
-    await asyncio.gather(here.join(one), there.join(other))
-    try:
-        await here.put(one, Frame(Kind.UPDATE, updates_of("first ")[0]))
-        await other.reads_all_of("first ")
-        lost = updates_of("lost ")[0]
-        position = here._journal._position  # noqa: SLF001
-    finally:
-        pass
+    async with writing("notes", name="Test") as writer:
+        await writer.write(" first")
+        before = await store.read("notes")
+        assert isinstance(before, Log)
+        await writer.write(" lost")
+        # As on a replica that was promoted without the last entry.
+        name = document_keys.document("notes")
+        lost = await store.read("notes", before.last)
+        assert isinstance(lost, Log)
+        await client.arun(Call(int, ("XDEL", name + ":log", lost.last)))
+        await client.arun(Call(int, ("HSET", name + ":head", "last", before.last)))
+        await put(updates_of("faster ")[0])
+        [room] = rooms()._rooms.values()  # noqa: SLF001
+        room._heard(None)  # noqa: SLF001 the connection that it listens on was lost, too
+        await eventually(lambda: is_live("faster ", " first lost"), within=10)
+    await rooms().finished()
+    assert " lost" in (await save("notes")).content
+
+
+async def is_live(*parts: str) -> bool:
+    text = await live_text("notes")
+    return all(part in text for part in parts)
+
+
+async def test_without_the_database_editing_goes_on_although_the_log_has_gone(
+    document: Document, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_: str) -> Any:
+        raise OperationalError("the server closed the connection")
+
+    monkeypatch.setattr(journal, "COMPARE_AGAIN_SECONDS", 0.1)
+    async with writing("notes", name="Test") as writer:
+        await writer.write(" one")
+        await put(updates_of("elsewhere ")[0])  # nobody is told
+        await save("notes")
+        await client.arun(Call(int, ("DEL", *await keys())))  # as after 15 seconds
+        with monkeypatch.context() as outage:
+            outage.setattr(saved, "read", away)
+            await writer.write(" two")
+            await writer.write(" three")
+        await writer.write(" four")
+        await eventually(lambda: is_live("elsewhere "), within=10)
+
+        async def has_seen_it() -> bool:
+            return "elsewhere " in writer.text
+
+        await eventually(has_seen_it, within=10)
+    await rooms().finished()
+    content = (await save("notes")).content
+    assert content.replace("elsewhere ", "") == "Hello one two three four"
 
 
 # --- edits by our own code -----------------------------------------------------------------------
