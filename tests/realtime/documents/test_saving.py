@@ -356,8 +356,8 @@ async def test_what_redis_lost_is_restored_although_another_room_was_faster(
         await client.arun(Call(int, ("XDEL", name + ":log", lost.last)))
         await client.arun(Call(int, ("HSET", name + ":head", "last", before.last)))
         await put(updates_of("faster ")[0])
-        [room] = rooms()._rooms.values()  # noqa: SLF001
-        room._heard(None)  # noqa: SLF001 the connection that it listens on was lost, too
+        [room] = rooms()._rooms.values()
+        room._heard(None)
         await eventually(lambda: is_live("faster ", " first lost"), within=10)
     await rooms().finished()
     assert " lost" in (await save("notes")).content
