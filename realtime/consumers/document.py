@@ -180,8 +180,11 @@ class DocumentSocket:
         else:
             try:
                 large = len(data) > LARGE_FRAME_BYTES
+                name = self.identity.name
                 frame = (
-                    await asyncio.to_thread(protocol.parse, data) if large else protocol.parse(data)
+                    await asyncio.to_thread(protocol.parse, data, name)
+                    if large
+                    else protocol.parse(data, name)
                 )
             except MalformedFrame:
                 self.close(close_codes.MALFORMED)

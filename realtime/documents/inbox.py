@@ -106,4 +106,4 @@ class Inbox:
 
 
 def _size(item: Item) -> int:
-    return len(item.frame.body) if isinstance(item, Received) else 0
+    return item.frame.size if isinstance(item, Received) else 0

@@ -30,6 +30,7 @@ T = TypeVar("T")
 
 PATIENCE_SECONDS: Final = 4.0  # Redis may be away so long without anybody being disconnected
 RETRY_SECONDS: Final = 0.1
+COMPARE_AGAIN_SECONDS: Final = 5.0  # while the database is away
 READS: Final = 10  # the log changes under us that often only if something is wrong
 NOTE_SECONDS: Final = 2.0  # less than a saved document is left to itself before it is forgotten
 LONGEST_SCHEDULE_SECONDS: Final = 0.25
@@ -50,6 +51,7 @@ class Journal:
         self._edited_at = self._scheduled_at = self._noted_at = float("-inf")
         self._entries = self._bytes = 0  # of the log, since it was last made short
         self.is_behind = False  # there are entries that were not read
+        self._compare_at = float("inf")  # when all of log and row is to be read again, to be sure
         self._news: list[bytes] = []  # applied and in the log, not handed out yet
 
     @property
@@ -62,31 +64,41 @@ class Journal:
         """Note that there is an entry of somebody else's."""
         self.is_behind = self.is_behind or store.is_before(self._position, entry_id)
 
+    def missed_some(self) -> None:
+        """Note that Redis was away: it may have come back with less, and been written to since."""
+        self._compare_at = self._loop.time()
+
     async def load(self) -> None:
         """Read the document; raises DocumentNotFound, DocumentUnavailable, StoreUnavailable."""
         updates, self._position = await self._read_all()
         self._live = _made(updates)
 
     async def _read_all(self) -> tuple[list[bytes], str]:
-        """Read the log, then the row (the other order would lose what a save moves meanwhile)."""
-        found = await store.read(self._document_id)
+        """Read the log, then the row (the other order would lose what a save moves meanwhile).
+
+        Returns the updates of both and the higher of their last ids: Redis may have come back with
+        less than the database has, and what is appended has to be above that.
+        """
+        updates, last = await self._read_log()
         try:
             row = await in_database(saved.read, self._document_id)
         except DatabaseError as error:
             raise DocumentUnavailable from error
         if row is None:
             raise DocumentNotFound
-        if not isinstance(found, Log):
-            return [row.update], row.sid
-        return [row.update, *found.updates], found.last
+        return [row.update, *updates], _later(row.sid, last)
+
+    async def _read_log(self) -> tuple[list[bytes], str]:
+        found = await store.read(self._document_id)
+        return (found.updates, found.last) if isinstance(found, Log) else ([], store.BEGINNING)
 
     # --- appending and catching up ----------------------------------------------------------------
 
     async def append(self, updates: Sequence[bytes]) -> list[bytes]:
         """Append what was applied here; return all that is new to the members, also of others.
 
-        Without updates only that of others is read. Raises what `load` does, and StoreUnavailable
-        only after Redis has been away for a while.
+        Without updates only that of others is read. Raises DocumentNotFound, DocumentUnavailable,
+        and StoreUnavailable only after Redis has been away for a while.
         """
         if updates:
             update = merged(updates)
@@ -94,6 +106,8 @@ class Journal:
             self._edited_at = self._loop.time()
         elif self.is_behind:
             await self._insist(self._catch_up)
+        if self._loop.time() >= self._compare_at:
+            await self._insist(self._compare)
         news, self._news = self._news, []
         return news
 
@@ -128,25 +142,45 @@ class Journal:
         if here is not None:
             await self._append(here, floor)
 
+    async def _compare(self) -> None:
+        """Read all of it, and append what only this room has, if there is such a thing."""
+        self._compare_at = self._loop.time() + COMPARE_AGAIN_SECONDS
+        try:
+            updates, position = await self._read_all()
+        except DocumentUnavailable:  # the database is away: later
+            return
+        here, floor = self._united(updates, position)
+        self._compare_at = float("inf")
+        self.is_behind = False
+        if here is not None:
+            log.warning("log_lost document_id=%s reason=MISSED", self._document_id)
+            await self._append(here, floor)
+
     async def _read_again(self, why: Refusal) -> tuple[bytes | None, str]:
         """Read all of it; return what only this room has, and the floor.
 
         The floor is the id that the next entry must be above, where Redis does not know any.
         """
-        updates, position = await self._read_all()
+        try:
+            updates, position = await self._read_all()
+        except DocumentUnavailable:
+            # Editing goes on without the database; what it has besides is read when it is back.
+            self._compare_at = self._loop.time() + COMPARE_AGAIN_SECONDS
+            updates, position = await self._read_log()
+        if why is Refusal.LOST or store.is_before(position, self._position):
+            log.warning("log_lost document_id=%s reason=%s", self._document_id, why.name)
+        here, floor = self._united(updates, position)
+        return (None, "") if why is Refusal.GAP else (here, floor)
+
+    def _united(self, updates: Sequence[bytes], position: str) -> tuple[bytes | None, str]:
+        """Take what was read; return what only this room has (None: nothing), and the floor."""
         before = self.live.state
         for update in updates:
             self.live.apply(update)
         self._news.append(self.live.missing(before))
-        if why is Refusal.GAP:
-            self._position = position
-            return None, ""
+        self._position = _later(self._position, position)
         elsewhere = _made(updates)
         here = self.live.missing(elsewhere.state)
-        if why is Refusal.LOST or store.is_before(position, self._position):
-            log.warning("log_lost document_id=%s reason=%s", self._document_id, why.name)
-        if store.is_before(self._position, position):
-            self._position = position
         # Without news everything was saved, and the log has gone since.
         return here if elsewhere.apply(here) else None, self._position
 
@@ -243,6 +277,10 @@ class Journal:
                 await store.compact(self._document_id, found, snapshot)
         finally:
             await lock.release()
+
+
+def _later(one: str, other: str) -> str:
+    return other if store.is_before(one, other) else one
 
 
 def _schedule_seconds() -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Final, NamedTuple
 
@@ -51,22 +51,27 @@ class Frame:
     kind: Kind
     body: bytes = b""
     entries: tuple[Entry, ...] = ()
+    size: int = 0  # bytes, as it came
 
 
 UNKNOWN = Frame(Kind.UNKNOWN)
 QUERY = Frame(Kind.QUERY)
 
 
-def parse(data: bytes) -> Frame:
-    """Read one frame and check all of it; raises MalformedFrame."""
+def parse(data: bytes, user_name: str) -> Frame:
+    """Read one frame of a user and check all of it; raises MalformedFrame.
+
+    In presences `user.name`, which editors show beside a cursor, becomes that user's name, whatever
+    the client called itself.
+    """
     reader = Reader(data)
     try:
-        return _parse(reader)
+        return replace(_parse(reader, user_name), size=len(data))
     except InvalidUpdate as error:
         raise MalformedFrame(str(error)) from error
 
 
-def _parse(reader: Reader) -> Frame:
+def _parse(reader: Reader, user_name: str) -> Frame:
     kind = reader.number()
     if kind == SYNC:
         step = reader.number()
@@ -82,31 +87,37 @@ def _parse(reader: Reader) -> Frame:
     if kind == AWARENESS:
         body = reader.chunk()
         reader.end()
-        return Frame(Kind.PRESENCE, entries=_entries(Reader(body)))
+        return Frame(Kind.PRESENCE, entries=_entries(Reader(body), user_name))
     if kind == QUERY_AWARENESS:
         reader.end()
         return QUERY
     return UNKNOWN
 
 
-def _entries(reader: Reader) -> tuple[Entry, ...]:
+def _entries(reader: Reader, user_name: str) -> tuple[Entry, ...]:
     count = reader.count(3)
     if count > MAX_ENTRIES:
         raise MalformedFrame("it has too many clients")
-    found = tuple(Entry(reader.number(), reader.number(), _presence(reader)) for _ in range(count))
+    found = tuple(
+        Entry(reader.number(), reader.number(), _presence(reader, user_name)) for _ in range(count)
+    )
     reader.end()
     return found
 
 
-def _presence(reader: Reader) -> str:
+def _presence(reader: Reader, user_name: str) -> str:
     text = reader.text()
     if len(text) > MAX_PRESENCE_BYTES:
         raise MalformedFrame("a presence is too large")
     try:
-        json.loads(text, parse_constant=_refuse)
+        state = json.loads(text, parse_constant=_refuse)
+        if not isinstance(state, dict) or not isinstance(state.get("user"), dict):
+            return "null" if state is None else text
+        state["user"]["name"] = user_name
+        # Not every number that can be read can be written: 1e999 is infinite.
+        return json.dumps(state, allow_nan=False)
     except (ValueError, RecursionError):
         raise MalformedFrame("a presence is not JSON") from None
-    return text
 
 
 def _refuse(constant: str) -> None:

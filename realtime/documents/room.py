@@ -314,7 +314,8 @@ class Room:
 
     def _heard(self, message: str | None) -> None:
         if message is None:  # some were missed
-            self._journal.is_behind = self._is_asked = True
+            self._journal.missed_some()
+            self._is_asked = True
         else:
             data = json.loads(message)
             if data.get("deleted"):

@@ -136,10 +136,12 @@ async def writing(
 ) -> AsyncIterator[Writer]:
     """Be in a document as a writer while the block runs; the cursor goes with its end.
 
-    With `user_id` that user's right to write is checked at each piece. Raises as `edit_document`.
+    With `user_id` that user's right to write is checked now, before the document is shown to the
+    block, and at each piece. Raises as `edit_document`.
     """
     hand = Hand(user_id)
     async with rooms().joined(document_id, hand) as room:
+        await room.edit(lambda _: EMPTY_UPDATE, hand)
         writer = Writer(room, hand, name)
         await writer.show()
         yield writer

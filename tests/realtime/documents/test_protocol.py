@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 from typing import Any
 
@@ -11,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycrdt import Doc, Map, Text, XmlFragment, merge_updates
 
-from realtime.documents import protocol
+from realtime.documents import inbox, protocol
 from realtime.documents.differences import splices
 from realtime.documents.live import ApplyFailed, LiveText, seed
 from realtime.documents.presence import MAX_PER_OWNER, Owner, Presence
 from realtime.documents.protocol import Entry, Kind, MalformedFrame
 from realtime.documents.schema import InvalidUpdate, Reader, check_update
+from realtime.documents.writing import Hand
 
 
 def written(make: Any) -> bytes:
@@ -62,7 +64,7 @@ BASE = merge_updates(*PLAIN[:50])
 @pytest.mark.parametrize("update", CORPUS)
 def test_what_yjs_clients_send_is_let_in(update: bytes) -> None:
     check_update(update)
-    frame = protocol.parse(protocol.update(update))
+    frame = protocol.parse(protocol.update(update), "ann")
     assert (frame.kind, frame.body) == (Kind.UPDATE, update)
 
 
@@ -100,7 +102,7 @@ def test_a_count_that_is_not_there_is_refused(first: bytes, changed: str) -> Non
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_frame_or_malformed(data: bytes) -> None:
     with contextlib.suppress(MalformedFrame):
-        protocol.parse(data)
+        protocol.parse(data, "ann")
 
 
 @st.composite
@@ -214,6 +216,34 @@ def test_an_edit_finds_its_place_between_embedded_values() -> None:
 @given(st.integers(0, 2**53 - 1))
 def test_numbers_are_read_as_they_were_written(number: int) -> None:
     assert Reader(protocol.number(number)).number() == number
+
+
+@pytest.mark.parametrize(
+    "state", ['{"user":{"n":1e999}}', '{"user":' + "[" * 9000 + "]" * 9000 + "}"]
+)
+def test_a_presence_that_cannot_be_passed_on_is_malformed(state: str) -> None:
+    with pytest.raises(MalformedFrame):
+        protocol.parse(protocol.presence([Entry(1, 1, state)]), "ann")
+
+
+def test_a_presence_has_the_name_of_its_user() -> None:
+    states = ['{"user":{"name":"root","color":"red"},"at":"\\ud800"}', '{"name":"x"}', " null "]
+    frame = protocol.parse(protocol.presence([Entry(1, 1, state) for state in states]), "ann")
+    shown = [json.loads(entry.state) for entry in frame.entries]
+    assert shown[0] == {"user": {"name": "ann", "color": "red"}, "at": "\ud800"}
+    assert shown[1:] == [{"name": "x"}, None]
+    assert frame.entries[2].is_gone
+
+
+async def test_presences_fill_an_inbox_by_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox, "MAX_BYTES", 40_000)
+    entries = [Entry(client, 1, json.dumps("x" * 15_000)) for client in range(3)]
+    frame = protocol.parse(protocol.presence(entries), "ann")
+    waiting = inbox.Inbox()
+    await waiting.put(inbox.Received(Hand(), frame))
+    assert waiting.is_full
+    assert len(waiting.take()) == 1
+    assert not waiting.is_full
 
 
 # --- presence ------------------------------------------------------------------------------------

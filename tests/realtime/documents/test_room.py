@@ -67,7 +67,7 @@ class Recorder:
     def text(self) -> str:
         """The text that the frames so far make."""
         updates = [f for f in self.frames if f[0] == protocol.SYNC and f[1] != protocol.STEP_1]
-        return LiveText([protocol.parse(frame).body for frame in updates]).text
+        return LiveText([protocol.parse(frame, "ann").body for frame in updates]).text
 
     @property
     def denials(self) -> list[bytes]:

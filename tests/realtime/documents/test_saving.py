@@ -13,7 +13,7 @@ from django.db import OperationalError
 from pycrdt import Doc, Text
 
 from realtime import edit_document
-from realtime.documents import saved, saving
+from realtime.documents import journal, saved, saving
 from realtime.documents.live import LiveText, merged
 from realtime.documents.reading import live_text
 from realtime.documents.rooms import rooms
@@ -334,6 +334,69 @@ async def test_ids_grow_although_the_clock_was_set_back(document: Document) -> N
     assert (await save("notes")).content == "Hello again"
 
 
+async def test_ids_grow_although_redis_is_older_than_the_database(document: Document) -> None:
+    await put(updates_of(" before")[0])  # a replica that was promoted has no more than this
+    tomorrow = "99999999999999-7"
+    await Document.objects.filter(pk="notes").aupdate(sid=tomorrow)
+    await edit_document("notes", "Hello again")
+    assert (await save("notes")).content == "Hello again"
+
+
+async def test_what_redis_lost_is_restored_although_another_room_was_faster(
+    document: Document,
+) -> None:
+    async with writing("notes", name="Test") as writer:
+        await writer.write(" first")
+        before = await store.read("notes")
+        assert isinstance(before, Log)
+        await writer.write(" lost")
+        # As on a replica that was promoted without the last entry.
+        name = document_keys.document("notes")
+        lost = await store.read("notes", before.last)
+        assert isinstance(lost, Log)
+        await client.arun(Call(int, ("XDEL", name + ":log", lost.last)))
+        await client.arun(Call(int, ("HSET", name + ":head", "last", before.last)))
+        await put(updates_of("faster ")[0])
+        [room] = rooms()._rooms.values()
+        room._heard(None)
+        await eventually(lambda: is_live("faster ", " first lost"), within=10)
+    await rooms().finished()
+    assert " lost" in (await save("notes")).content
+
+
+async def is_live(*parts: str) -> bool:
+    text = await live_text("notes")
+    return all(part in text for part in parts)
+
+
+async def test_without_the_database_editing_goes_on_although_the_log_has_gone(
+    document: Document, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_: str) -> Any:
+        raise OperationalError("the server closed the connection")
+
+    monkeypatch.setattr(journal, "COMPARE_AGAIN_SECONDS", 0.1)
+    async with writing("notes", name="Test") as writer:
+        await writer.write(" one")
+        await put(updates_of("elsewhere ")[0])  # nobody is told
+        await save("notes")
+        await client.arun(Call(int, ("DEL", *await keys())))  # as after 15 seconds
+        with monkeypatch.context() as outage:
+            outage.setattr(saved, "read", away)
+            await writer.write(" two")
+            await writer.write(" three")
+        await writer.write(" four")
+        await eventually(lambda: is_live("elsewhere "), within=10)
+
+        async def has_seen_it() -> bool:
+            return "elsewhere " in writer.text
+
+        await eventually(has_seen_it, within=10)
+    await rooms().finished()
+    content = (await save("notes")).content
+    assert content.replace("elsewhere ", "") == "Hello one two three four"
+
+
 # --- edits by our own code -----------------------------------------------------------------------
 
 
@@ -370,6 +433,17 @@ async def test_a_user_who_may_not_write_is_refused(document: Document) -> None:
     with pytest.raises(DocumentForbidden):
         await edit_document("notes", "mine now", user_id="999999")
     await edit_document("notes", "his", user_id=str(document.owner_id))
+
+
+async def test_who_may_not_write_is_not_shown_the_document_by_a_task_tried_again(
+    document: Document,
+) -> None:
+    stranger = await User.objects.acreate(username="stranger")
+    shown: list[str] = []
+    with pytest.raises(DocumentForbidden):
+        async with writing("notes", name="AI", user_id=str(stranger.pk)) as writer:
+            shown.append(writer.text)
+    assert shown == []
 
 
 async def test_a_document_does_not_outgrow_its_limit(document: Document, settings: Any) -> None:

@@ -51,7 +51,7 @@ async def test_a_late_joiner_gets_everything_and_the_presences(
     urls = {kind: socket_url(server, shared.id) for kind, server in servers.items()}
     async with one.online(urls["daphne"], additional_headers=shared.owner.bearer):
         one.type("before you came")
-        await one.appear({"user": {"name": "One"}})
+        await one.appear({"user": {"name": "The boss", "color": "#123456"}, "cursor": None})
         await present(one, one.client)  # echoed to its sender
         async with (
             late.online(urls["daphne"], additional_headers=shared.writer.bearer),
@@ -61,7 +61,9 @@ async def test_a_late_joiner_gets_everything_and_the_presences(
             await elsewhere.has("before you came")
             for editor in (late, elsewhere):
                 await present(editor, one.client)
-                assert editor.others[one.client] == {"user": {"name": "One"}}
+                # Under the name of who is signed in, whatever the client called itself.
+                user = {"name": shared.owner.name, "color": "#123456"}
+                assert editor.others[one.client] == {"user": user, "cursor": None}
             await late.send(bytes([protocol.QUERY_AWARENESS]))
             await present(late, one.client)
 

