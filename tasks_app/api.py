@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any
 
-from tasks_app.domain.context import Context
 from tasks_app.domain.owned import end_owned
 from tasks_app.domain.periodic import JobReport
 from tasks_app.domain.records import Event, Task, Viewer
 from tasks_app.domain.states import FINAL, TaskState
 from tasks_app.domain.stats import Stats
 from tasks_app.generation.catalog import aclose_catalog
-from tasks_app.generation.chat import complete as _complete
-from tasks_app.generation.permission import admit, charged, limited, visible_models
+from tasks_app.generation.chat import complete as ask_model
+from tasks_app.generation.permission import admit, limited, visible_models
 from tasks_app.local import service as _local
 from tasks_app.services import usage as _usage
 from tasks_app.services.access import aviewer_for, may_delete, viewer_for
@@ -128,11 +126,6 @@ def listen_access(listener: Callable[[str | None], None]) -> AbstractAsyncContex
     As with `listen_user`, None means that hints may have been missed.
     """
     return subscriptions().listening(keys.current().name("access"), listener)
-
-
-async def ask_model(context: Context, body: dict[str, Any]) -> dict[str, Any]:
-    """Answer a chat request inside a task: filtered, measured, charged; see generation.chat."""
-    return await charged(context, await _complete(context, body))
 
 
 async def startup() -> None:

@@ -13,7 +13,6 @@ from typing import Any
 from django.db import DatabaseError
 
 from tasks_app.definition import LONGEST_NAME, TaskDefinition
-from tasks_app.domain.context import Context
 from tasks_app.domain.records import Viewer
 from tasks_app.errors import StoreUnavailable
 from tasks_app.generation.catalog import get_catalog
@@ -120,13 +119,6 @@ async def charge(user_id: str | None, tokens: int) -> None:
             await charge_tokens(user_id, limits, tokens)
     except (StoreUnavailable, DatabaseError) as error:
         logger.warning("tokens_not_charged user_id=%s tokens=%s error=%s", user_id, tokens, error)
-
-
-async def charged(context: Context, made: dict[str, Any]) -> dict[str, Any]:
-    """Count what an answer cost its user, and return it."""
-    used = (made.get("usage") or {}).get("total_tokens")
-    await charge(context.user_id or None, used if isinstance(used, int) else 0)
-    return made
 
 
 def _limits(config: TaskConfig) -> Limits:
