@@ -203,6 +203,7 @@ async def test_without_redis_the_providers_are_asked(
 # --- a model that goes while it is used -----------------------------------------------------------
 
 
+@pytest.mark.django_db(transaction=True)
 async def test_a_model_that_was_removed_just_now_is_unknown_and_no_providers_fault(
     configured: FakeProvider, context: RecordingContext
 ) -> None:
@@ -212,6 +213,7 @@ async def test_a_model_that_was_removed_just_now_is_unknown_and_no_providers_fau
         await chat_completion.func(context, ask("fake-404"))
 
 
+@pytest.mark.django_db(transaction=True)
 async def test_a_404_of_a_model_that_is_there_stays_the_providers_fault(
     configured: FakeProvider, context: RecordingContext
 ) -> None:
@@ -236,6 +238,7 @@ def test_providers_at_one_address_have_names_of_their_own(settings: Any) -> None
     assert not any(secret in repr(configs) for secret in ("pw", "k1", "k2"))
 
 
+@pytest.mark.django_db(transaction=True)
 async def test_the_whole_call_has_a_limit_of_its_own(
     configured: FakeProvider, settings: Any, context: RecordingContext
 ) -> None:
