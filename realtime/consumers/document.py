@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 DOCUMENT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 FRAME_OVERHEAD_BYTES = 64 * 1024  # a frame may be so much larger than a document
+TURN_SECONDS = 0.005
 LARGE_FRAME_BYTES = 64 * 1024  # to check a larger one takes long enough to let others go on
 
 
@@ -60,6 +61,7 @@ class DocumentSocket:
         self._room: Room | None = None
         self._is_closing = False
         self._is_open = True
+        self._worked = 0.0  # seconds, since it has let others go on
 
     async def run(self) -> None:
         try:
@@ -178,6 +180,7 @@ class DocumentSocket:
         elif len(data) > conf.document_max_bytes() + FRAME_OVERHEAD_BYTES:
             self.close(close_codes.TOO_LARGE)
         else:
+            started_at = self._loop.time()
             try:
                 large = len(data) > LARGE_FRAME_BYTES
                 name = self.identity.name
@@ -194,3 +197,13 @@ class DocumentSocket:
                     await room.put(self, frame)
             else:
                 await room.put(self, frame)
+                if not large:
+                    await self._let_others_go_on(self._loop.time() - started_at)
+
+    async def _let_others_go_on(self, worked: float) -> None:
+        """Leave as much time to others as this socket has taken, however fast it sends."""
+        self._worked += worked
+        if self._worked >= TURN_SECONDS:
+            pause, self._worked = self._worked, 0.0
+            with self._connection.reading_paused():
+                await asyncio.sleep(pause)

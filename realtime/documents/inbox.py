@@ -14,6 +14,7 @@ from realtime.documents.protocol import Frame
 
 MAX_ITEMS: Final = 2000  # then who hands something in waits
 MAX_BYTES: Final = 32 * 1024 * 1024
+ENTRY_BYTES: Final = 1024  # a presence, however short, is as much work as so many bytes
 MAX_ROUND_ITEMS: Final = 500  # so that a round does not hold up everything else
 MAX_ROUND_BYTES: Final = 4 * 1024 * 1024
 
@@ -106,4 +107,6 @@ class Inbox:
 
 
 def _size(item: Item) -> int:
-    return item.frame.size if isinstance(item, Received) else 0
+    if not isinstance(item, Received):
+        return 0
+    return item.frame.size + ENTRY_BYTES * len(item.frame.entries)

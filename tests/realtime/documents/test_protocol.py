@@ -242,6 +242,9 @@ async def test_presences_fill_an_inbox_by_their_size(monkeypatch: pytest.MonkeyP
     waiting = inbox.Inbox()
     await waiting.put(inbox.Received(Hand(), frame))
     assert waiting.is_full
+    many = protocol.parse(protocol.presence([Entry(n, 1, "{}") for n in range(1000)]), "ann")
+    waiting.put_now(inbox.Received(Hand(), many))
+    monkeypatch.setattr(inbox, "MAX_ROUND_BYTES", 40_000)  # much work is not one round's
     assert len(waiting.take()) == 1
     assert not waiting.is_full
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+
 import pytest
 
 from realtime.documents import protocol
@@ -137,6 +140,33 @@ async def test_nobody_speaks_for_another(server: Server, shared: Shared) -> None
         await present(one, other.client)
         assert other.others[one.client] == {"name": "One"}
         assert one.presences[one.client][0] == 1
+
+
+async def test_a_flood_of_presences_holds_up_nobody_else(server: Server, shared: Shared) -> None:
+    one, other, flood = Editor(), Editor(), Editor()
+    url = socket_url(server, shared.id)
+
+    async def send() -> None:
+        for clock in itertools.count():
+            clients = range(clock * 1000, clock * 1000 + 1000)
+            await flood.send(protocol.presence([Entry(client, 1, "{}") for client in clients]))
+            await asyncio.sleep(0)  # sending alone does not let our own editors read
+
+    async with (
+        one.online(url, additional_headers=shared.owner.bearer),
+        other.online(url, additional_headers=shared.writer.bearer),
+    ):
+        await flood.connect(url, additional_headers=shared.reader.bearer)
+        flooding = asyncio.create_task(send())
+        try:
+            for number in range(10):
+                one.type(f"{number} ")
+                await other.has("".join(f"{n} " for n in range(number + 1)))
+            assert not flooding.done()
+        finally:
+            flooding.cancel()
+            await asyncio.wait([flooding])
+            await flood.cut()
 
 
 async def test_a_readers_update_is_refused_and_the_connection_stays(
