@@ -63,8 +63,10 @@ def event_chunk(
     return None
 
 
-def usage_chunk(task_id: str, model: str, usage: dict[str, Any], created: int) -> dict[str, Any]:
-    """Return the last chunk that `stream_options.include_usage` asks for."""
+def usage_chunk(
+    task_id: str, model: str, usage: dict[str, Any] | None, created: int
+) -> dict[str, Any]:
+    """Return the last chunk that `stream_options.include_usage` asks for; None: not counted."""
     made = chunk(task_id, model, {}, created=created)
     return made | {"choices": [], "usage": usage}
 

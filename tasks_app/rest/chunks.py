@@ -73,8 +73,7 @@ class Translator:
                 last["fallback"] = True
             yield sse.data(last)
         if self._with_usage:
-            usage = result.get("usage") or {}
-            yield sse.data(usage_chunk(*self._head, usage, self._created))
+            yield sse.data(usage_chunk(*self._head, result.get("usage"), self._created))
         yield DONE
 
     def _whole(self, result: dict[str, Any]) -> Iterator[str]:

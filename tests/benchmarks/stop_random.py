@@ -75,7 +75,9 @@ def one_run(stack: Stack, token: str, pause: float) -> dict[str, float]:
     assert text_of(again) == text
     with redis.Redis.from_url(stack.redis.url) as client:
         recorded = float(client.hget(f"stack:task:{task['id']}", "stopping")) / 1000  # type: ignore[arg-type]
-    return {"tokens": float(len(text.split())), "closed": (closed_at(stack) - recorded) * 1000}
+    closed = closed_at(stack, recorded)
+    tokens = float(len(text.split()))
+    return {"tokens": tokens} if closed is None else {"tokens": tokens, "closed": closed * 1000}
 
 
 def events(stack: Stack, task_id: str, headers: dict[str, str]) -> list[tuple[str, dict[str, Any]]]:
@@ -108,13 +110,19 @@ def check(seen: list[tuple[str, dict[str, Any]]], status: str, text: str | None)
     return got
 
 
-def closed_at(stack: Stack) -> float:
-    """Return when the newest connection was closed by us, on the wall clock."""
+def closed_at(stack: Stack, stopped_at: float) -> float | None:
+    """Return how many seconds after the stop we closed the newest connection.
+
+    None when the provider had sent its last byte before the stop, and the task had not ended yet.
+    """
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         last: dict[str, Any] = json.loads(stack.provider_log.read_text().splitlines()[-1])
+        at = float(last["t"]) + time.time() - time.monotonic()
         if last["event"] == "closed":
-            return float(last["t"]) + time.time() - time.monotonic()
+            return at - stopped_at
+        if last["event"] == "finished" and at <= stopped_at:
+            return None
         time.sleep(0.02)
     raise AssertionError(f"The provider's connection was not closed: {last}")
 

@@ -73,6 +73,14 @@ async def test_chat_id_is_also_found_in_metadata(
     assert (await api.get_task(response.headers["x-task-id"])).item_id == "chat-2"
 
 
+async def test_tokens_that_nobody_counted_are_no_usage(
+    ada: Person, worker: Any, provider: FakeProvider
+) -> None:
+    asked = body("fake-echo", stream=True, stream_options={"include_usage": True})
+    *_, usage, _ = chunks_of((await ada.http.post(CHAT, json=asked)).text)
+    assert (usage["choices"], usage["usage"]) == ([], None)  # {} reads as counts of None
+
+
 async def test_a_streamed_answer(ada: Person, worker: Any, provider: FakeProvider) -> None:
     asked = body("fake-usage", stream=True, stream_options={"include_usage": True})
     response = await ada.http.post(CHAT, json=asked)
