@@ -37,6 +37,7 @@ class Command(BaseCommand):
             application, host=host, port=port, output=sys.stdout, drain=attend.shut_down
         )
         self.stdout.write(f"web_started url={url(host, port)}")
+        self.stdout.flush()  # whoever reads it through a pipe waits for it
         server.run()
         if server.failed or server.abort_start:
             raise CommandError(f"Cannot listen on {host} port {port}.")
