@@ -13,6 +13,7 @@ from collections.abc import Callable
 from django.db import Error as DatabaseError
 
 from realtime import auth, conf, origins
+from realtime.consumers.closing import Closing
 from realtime.documents import access, protocol
 from realtime.documents.database import in_database
 from realtime.documents.protocol import MalformedFrame
@@ -21,7 +22,7 @@ from realtime.documents.rooms import rooms
 from realtime.domain import close_codes, limits
 from realtime.errors import DocumentNotFound, DocumentUnavailable
 from realtime.hub import Hub, hub
-from realtime.outbox import GONE, Outbox
+from realtime.outbox import Outbox
 from realtime.scope import Message, Receive, Scope, Send
 from realtime.server_adapter import connection
 
@@ -43,7 +44,7 @@ async def document_socket(scope: Scope, receive: Receive, send: Send) -> None:
     await DocumentSocket(scope, receive, send, hub()).run()
 
 
-class DocumentSocket:
+class DocumentSocket(Closing):
     """One connection: a member of its document's room."""
 
     identity: auth.Identity
@@ -90,12 +91,6 @@ class DocumentSocket:
     def when_free(self, callback: Callable[[], None]) -> None:
         self._outbox.when_free(callback)
 
-    def close(self, code: int) -> None:
-        """Close with a code; the client has a moment to answer before it is dropped."""
-        if not self._is_closing:
-            wait = limits.CLOSE_SECONDS if self._send_close(code) else 0.0
-            self._deadline.reschedule(self._loop.time() + wait)
-
     async def recheck(self, identity: auth.Identity | None) -> None:
         """Close when the credential is no longer this user's; let the room look at the rights."""
         if identity is None or identity.user_id != self.identity.user_id:
@@ -104,19 +99,6 @@ class DocumentSocket:
             self._room.rights_changed()
 
     # --- the connection --------------------------------------------------------------------------
-
-    def _send_close(self, code: int) -> bool:
-        """Send the close frame without waiting; answer whether the server took it."""
-        self._is_closing = True
-        self._outbox.close()
-        closing = self._connection.close(code)
-        try:
-            closing.send(None)
-        except (StopIteration, *GONE):
-            return True
-        # The server waits for a client that does not read: the code cannot reach it.
-        closing.close()
-        return False
 
     async def _serve(self) -> None:
         refusal = await self._refusal()

@@ -10,12 +10,13 @@ import asyncio
 import logging
 
 from realtime import auth, origins
+from realtime.consumers.closing import Closing
 from realtime.consumers.gate import Gate
 from realtime.consumers.session import Session
 from realtime.domain import close_codes, limits, messages
 from realtime.domain.messages import ClientFrame, FrameError, Heartbeat, UserJoin
 from realtime.hub import Hub, TooManySockets, hub
-from realtime.outbox import GONE, Outbox
+from realtime.outbox import Outbox
 from realtime.scope import Message, Receive, Scope, Send
 from realtime.server_adapter import connection
 from tasks_app import errors
@@ -41,7 +42,7 @@ async def events_socket(scope: Scope, receive: Receive, send: Send) -> None:
     await EventsSocket(scope, receive, send, hub()).run()
 
 
-class EventsSocket:
+class EventsSocket(Closing):
     """One connection, from its handshake to its end."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, hub: Hub) -> None:
@@ -76,25 +77,6 @@ class EventsSocket:
         finally:
             # Here and not at a disconnect message: daphne sends none when it shuts down.
             await self._leave()
-
-    def close(self, code: int) -> None:
-        """Close with a code; the client has a moment to answer before it is dropped."""
-        if not self._is_closing:
-            wait = limits.CLOSE_SECONDS if self._send_close(code) else 0.0
-            self._deadline.reschedule(self._loop.time() + wait)
-
-    def _send_close(self, code: int) -> bool:
-        """Send the close frame without waiting; answer whether the server took it."""
-        self._is_closing = True
-        self._outbox.close()
-        closing = self._connection.close(code)
-        try:
-            closing.send(None)
-        except (StopIteration, *GONE):
-            return True
-        # The server waits for a client that does not read: the code cannot reach it.
-        closing.close()
-        return False
 
     async def _serve(self) -> None:
         credential = auth.offered(self._scope)
